@@ -1,0 +1,127 @@
+package authz
+
+import (
+	"kessai"
+	"kessai/cache"
+)
+
+// Decide judges a request by what memory knows. It is pure: no I/O, no clock, no
+// randomness; the same request and facts always give the same code. Approved
+// means only that nothing speaks against it here; the book has the last word.
+func Decide(r *Request, f *Facts) kessai.ResponseCode {
+	if code := decideAsker(r, f); code != kessai.Approved {
+		return code
+	}
+	if code := decideForm(r, f); code != kessai.Approved {
+		return code
+	}
+	switch r.Kind {
+	case kessai.Completion, kessai.Release, kessai.Reversal:
+		return kessai.Approved // what was approved is carried out, whatever became of the card
+	case kessai.Refund:
+		if !r.standsAlone() {
+			return kessai.Approved
+		}
+	}
+	return decideMedium(r, f)
+}
+
+// standsAlone reports whether the request stands alone: it names no original.
+func (r *Request) standsAlone() bool { return r.Original.ID == 0 && r.Original.Attempt.IsZero() }
+
+// decideAsker judges merchant and terminal.
+func decideAsker(r *Request, f *Facts) kessai.ResponseCode {
+	t := &f.Terminal
+	switch {
+	case r.Terminal.IsZero():
+		// The merchant itself asks, known by its key: follow-ups only.
+		if !f.KnownMerchant || r.standsAlone() {
+			return kessai.InvalidMerchant
+		}
+		return kessai.Approved
+	case t.Status == cache.TerminalUnknown && !r.Merchant.IsZero() && !f.KnownMerchant:
+		return kessai.InvalidMerchant
+	case t.Status == cache.TerminalUnknown:
+		return kessai.NotPermittedToTerminal
+	case t.Merchant != r.Merchant:
+		return kessai.InvalidMerchant
+	case r.Kind == kessai.Reversal || r.Kind == kessai.Release:
+		return kessai.Approved // giving money back is never refused to a terminal that was blocked meanwhile
+	case t.Status == cache.MerchantBlocked:
+		return kessai.InvalidMerchant
+	case t.Status != cache.TerminalActive:
+		return kessai.NotPermittedToTerminal
+	case r.Kind != kessai.KindNone && !t.Allowed.Has(r.Kind):
+		return kessai.NotPermittedToTerminal
+	}
+	return kessai.Approved
+}
+
+// decideForm judges what is asked, apart from who asks.
+func decideForm(r *Request, f *Facts) kessai.ResponseCode {
+	switch {
+	case r.Kind == kessai.KindNone:
+		return kessai.InvalidTransaction
+	case r.Kind.FollowsUp():
+		if r.standsAlone() {
+			return kessai.NoSuchRecord
+		}
+		if r.Kind == kessai.Increment && r.Amount.Value == 0 {
+			return kessai.InvalidAmount
+		}
+	case r.Kind == kessai.BalanceInquiry || r.Kind == kessai.Verification:
+		if r.Amount.Value != 0 {
+			return kessai.InvalidAmount
+		}
+	case r.Amount.Value == 0 && (r.Kind != kessai.Refund || r.standsAlone()):
+		return kessai.InvalidAmount
+	}
+	switch {
+	case r.Amount.Value < 0 || r.Amount.Value > kessai.MaxAmount,
+		r.CashBack < 0 || r.CashBack > r.Amount.Value,
+		(r.Kind == kessai.CashBack) != (r.CashBack > 0):
+		return kessai.InvalidAmount
+	case !r.Terminal.IsZero() && r.Amount.Currency != f.Terminal.Currency && (r.Amount.Currency != 0 || r.Amount.Value != 0):
+		return kessai.InvalidTransaction
+	}
+	return kessai.Approved
+}
+
+// decideMedium judges the card.
+func decideMedium(r *Request, f *Facts) kessai.ResponseCode {
+	m := &f.Medium
+	switch {
+	case r.BadPAN:
+		return kessai.InvalidCardNumber
+	case r.Kind == kessai.Increment && r.Medium.IsZero() && m.Status == cache.MediumUnknown:
+		return kessai.Approved // the book will not find the hold either, and says so
+	case m.Status == cache.MediumUnknown:
+		return kessai.InvalidCardNumber
+	case m.Status == cache.MediumStolen:
+		return kessai.StolenCard
+	case m.Status == cache.MediumLost:
+		return kessai.LostCard
+	case m.Status != cache.MediumActive:
+		return kessai.DoNotHonour
+	case m.Expiry != 0 && m.Expiry < month(r), r.Expiry != 0 && r.Expiry != m.Expiry:
+		return kessai.ExpiredCard
+	case !m.Allowed.Has(r.Kind):
+		return kessai.NotPermittedToCard
+	case f.Stale:
+		return kessai.SystemMalfunction
+	case r.Kind == kessai.BalanceInquiry || r.Kind == kessai.Verification || r.Kind == kessai.Refund:
+		return kessai.Approved
+	case over(r.Amount.Value, m.Limits.Single), over(r.Amount.Value, f.Terminal.Limits.Single):
+		return kessai.AmountLimit
+	}
+	return kessai.Approved
+}
+
+// month gives the month of the request as YYMM, in UTC. A card is good to the
+// end of its month.
+func month(r *Request) uint16 {
+	y, m, _ := r.Received.UTC().Date()
+	return uint16(y%100*100 + int(m))
+}
+
+func over(amount, limit int64) bool { return limit > 0 && amount > limit }

@@ -1,0 +1,85 @@
+package authz
+
+import (
+	"time"
+
+	"kessai"
+	"kessai/authz/ledger"
+	"kessai/cache"
+)
+
+// Stage is a part of the way from request to reply that has a time budget.
+type Stage uint8
+
+// The stages. Decode and encode are the wire's, the others the engine's.
+const (
+	StageDecode Stage = iota
+	StageJudge
+	StageDecide
+	StageCommit
+	StageEncode
+	NumStages
+)
+
+func (s Stage) String() string {
+	return [...]string{"decode", "judge", "decide", "commit", "encode"}[s%NumStages]
+}
+
+// stopwatch gives a function that tells the observer how long it is since the
+// last call.
+func (e *Engine) stopwatch() func(Stage) {
+	last := time.Now()
+	return func(s Stage) {
+		now := time.Now()
+		e.o.Observe(s, now.Sub(last))
+		last = now
+	}
+}
+
+// Facts is what memory knows about those who take part in a request.
+type Facts struct {
+	Terminal      cache.Terminal
+	Medium        cache.Medium
+	KnownMerchant bool // the merchant that the request names is registered
+	Stale         bool // the cache is too old to approve anything on its word
+}
+
+// judge looks up who asks and with what (system V, step V-3), and fills in what
+// the request left to the registry or to its original: the merchant of the
+// terminal, and the medium of the hold that is to be raised.
+func (e *Engine) judge(r *Request) Facts {
+	s := e.valid.Load()
+	f := Facts{Terminal: s.Terminal(r.Terminal)}
+	if r.Merchant.IsZero() {
+		r.Merchant = f.Terminal.Merchant
+	}
+	f.KnownMerchant = s.HasMerchant(r.Merchant)
+	f.Stale = e.o.MaxAge > 0 && r.Received.Sub(s.Loaded()) > e.o.MaxAge
+	medium := r.Medium
+	if r.Kind == kessai.Increment && medium.IsZero() {
+		if hold, ok := e.book.Find(r.original(e.o.Acquirer)); ok {
+			medium = hold.Medium
+		}
+	}
+	f.Medium = s.Medium(medium)
+	return f
+}
+
+// op turns a judged request into what the book is asked to do.
+func (e *Engine) op(r *Request, f *Facts, code kessai.ResponseCode) ledger.Op {
+	currency := r.Amount.Currency
+	if currency == 0 {
+		currency = f.Terminal.Currency
+	}
+	return ledger.Op{
+		Kind: r.Kind, Verdict: code, Names: r.names(e.o.Acquirer), Wire: r.Wire,
+		Merchant: r.Merchant, Terminal: r.Terminal, Medium: r.Medium, Last4: r.Last4,
+		STAN: r.Attempt.STAN, Transmitted: r.Attempt.Transmitted,
+		Customer: ledger.AccountID(f.Medium.Account), Shop: ledger.AccountID(f.Terminal.Account),
+		Currency: currency, Amount: r.Amount.Value, CashBack: r.CashBack, Partial: f.Terminal.Partial,
+		Original: r.original(e.o.Acquirer), HoldFor: e.o.HoldFor,
+		MediumLimit:   ledger.Limit{MaxTotal: f.Medium.Limits.DayTotal, MaxCount: f.Medium.Limits.DayCount},
+		TerminalLimit: ledger.Limit{MaxTotal: f.Terminal.Limits.DayTotal, MaxCount: f.Terminal.Limits.DayCount},
+		Note:          r.Note,
+	}
+}

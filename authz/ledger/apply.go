@@ -1,0 +1,215 @@
+package ledger
+
+import (
+	"container/heap"
+	"fmt"
+	"time"
+
+	"kessai"
+)
+
+// apply carries out what was decided. It is the only place where money moves,
+// both when a transaction is committed and when blocks are read back, so a book
+// that is read back ends as it was. An error means that the entry contradicts
+// the state: the book is damaged.
+func (s *state) apply(t *Tx) error {
+	if uint64(t.ID) != s.txs.n+1 {
+		return fmt.Errorf("transaction %d follows %d", t.ID, s.txs.n)
+	}
+	t.Status = t.firstStatus()
+	if t.Status == Pending {
+		t.Held, t.Deadline = t.Amount, t.Time+t.HoldFor*int64(time.Second)
+	}
+	if t.Code.IsApproval() {
+		if err := s.effect(t); err != nil {
+			return fmt.Errorf("transaction %d: %w", t.ID, err)
+		}
+	}
+	s.txs.add(*t)
+	s.index(t)
+	return nil
+}
+
+func (s *state) effect(t *Tx) error {
+	switch t.Kind {
+	case kessai.Purchase, kessai.CashBack:
+		return s.move(t.Customer, t.Shop, t.Amount)
+	case kessai.PreAuthorization:
+		return s.keep(t.Customer, t.Amount)
+	case kessai.Refund:
+		if t.Original != 0 {
+			o := s.txs.edit(uint64(t.Original))
+			if o == nil || t.Amount > o.Remaining() {
+				return fmt.Errorf("refunds more than %d left", t.Original)
+			}
+			o.Refunded += t.Amount
+		}
+		return s.move(t.Shop, t.Customer, t.Amount)
+	case kessai.Increment, kessai.Completion, kessai.Release:
+		return s.effectOnHold(t)
+	case kessai.Reversal:
+		if t.Original == 0 || t.Amount == 0 && !s.endsHold(t) {
+			return nil
+		}
+		return s.undo(t)
+	}
+	return nil
+}
+
+func (s *state) effectOnHold(t *Tx) error {
+	h := s.txs.edit(uint64(t.Original))
+	if h == nil || h.Status != Pending {
+		return fmt.Errorf("transaction %d is no open hold", t.Original)
+	}
+	if t.Kind == kessai.Increment {
+		h.Held += t.Amount
+		if d := t.Time + t.HoldFor*int64(time.Second); d > h.Deadline {
+			h.Deadline = d
+			heap.Push(&s.holds, hold{d, h.ID})
+		}
+		return s.keep(t.Customer, t.Amount)
+	}
+	status := Released
+	if t.Kind == kessai.Completion {
+		status = Captured
+	}
+	if err := s.endHold(h, status, t.ID); err != nil {
+		return err
+	}
+	if t.Kind == kessai.Completion {
+		return s.move(t.Customer, t.Shop, t.Amount)
+	}
+	return nil
+}
+
+// endHold ends a hold: exactly once, because only a pending one can end.
+func (s *state) endHold(h *Tx, status Status, by kessai.TxID) error {
+	if err := s.keep(h.Customer, -h.Held); err != nil {
+		return err
+	}
+	h.Status, h.Held, h.Ended = status, 0, by
+	s.open--
+	return nil
+}
+
+// endsHold reports whether a reversal leaves nothing standing of a pending hold.
+// Increments may stand on a hold whose own amount is already wholly undone.
+func (s *state) endsHold(t *Tx) bool {
+	o := s.txs.get(uint64(t.Original))
+	return o != nil && o.Kind == kessai.PreAuthorization && o.Status == Pending && t.Requested == 0
+}
+
+// undo carries out a reversal.
+func (s *state) undo(t *Tx) error {
+	ends := s.endsHold(t)
+	o := s.txs.edit(uint64(t.Original))
+	if o == nil || t.Amount > o.Remaining() {
+		return fmt.Errorf("reverses more than %d left", t.Original)
+	}
+	o.Reversed += t.Amount
+	if o.Remaining() == 0 && o.Kind != kessai.PreAuthorization {
+		o.Status = Reversed
+	}
+	var err error
+	switch o.Kind {
+	case kessai.Purchase, kessai.CashBack, kessai.Completion:
+		err = s.move(o.Shop, o.Customer, t.Amount)
+	case kessai.Refund:
+		if o.Original != 0 {
+			s.txs.edit(uint64(o.Original)).Refunded -= t.Amount
+		}
+		err = s.move(o.Customer, o.Shop, t.Amount)
+	case kessai.PreAuthorization:
+		if ends {
+			err = s.endHold(o, Reversed, t.ID)
+		} else {
+			o.Held -= t.Amount
+			err = s.keep(o.Customer, -t.Amount)
+		}
+	case kessai.Increment:
+		s.txs.edit(uint64(o.Original)).Held -= t.Amount
+		err = s.keep(o.Customer, -t.Amount)
+	default:
+		err = fmt.Errorf("a %s cannot be reversed", o.Kind)
+	}
+	s.uncount(o, t.Amount)
+	return err
+}
+
+// move posts an amount: it debits one account and credits another.
+func (s *state) move(debit, credit AccountID, amount int64) error {
+	d, c := s.accounts.edit(uint64(debit)), s.accounts.edit(uint64(credit))
+	if d == nil || c == nil || d.Currency != c.Currency || amount <= 0 {
+		return fmt.Errorf("cannot move %d from account %d to %d", amount, debit, credit)
+	}
+	from, err1 := kessai.Add(d.Balance, -amount)
+	to, err2 := kessai.Add(c.Balance, amount)
+	if err1 != nil || err2 != nil || d.Kind == CustomerAccount && d.available() < amount {
+		return fmt.Errorf("account %d does not cover %d", debit, amount)
+	}
+	d.Balance, c.Balance = from, to
+	return nil
+}
+
+// keep changes what is held of an account.
+func (s *state) keep(id AccountID, amount int64) error {
+	a := s.accounts.edit(uint64(id))
+	if a == nil || a.Held+amount < 0 || amount > 0 && a.available() < amount {
+		return fmt.Errorf("account %d cannot hold %d more", id, amount)
+	}
+	a.Held += amount
+	return nil
+}
+
+// expire ends a hold whose deadline has passed.
+func (s *state) expire(id kessai.TxID) error {
+	h := s.txs.edit(uint64(id))
+	if h == nil || h.Status != Pending || h.Deadline > s.time {
+		return fmt.Errorf("transaction %d is no hold that is due", id)
+	}
+	return s.endHold(h, Expired, 0)
+}
+
+// openAccount adds an account and puts its opening balance in.
+func (s *state) openAccount(spec AccountSpec) error {
+	if _, exists := s.byName[spec.Name]; exists {
+		return fmt.Errorf("account number %d is opened twice", s.byName[spec.Name])
+	}
+	id := AccountID(s.accounts.n + 1)
+	s.accounts.add(Account{ID: id, AccountSpec: spec})
+	s.byName[spec.Name] = id
+	if spec.Opening == 0 {
+		return nil
+	}
+	return s.move(s.byName[clearingName(spec.Currency)], id, spec.Opening)
+}
+
+// clearingName names the account that stands for the world outside: what is put
+// into the book is debited there.
+func clearingName(c kessai.Currency) string { return "clearing/" + c.String() }
+
+// setOverdraft changes how far below zero an account may go.
+func (s *state) setOverdraft(id AccountID, overdraft int64) error {
+	a := s.accounts.edit(uint64(id))
+	if a == nil || overdraft < 0 {
+		return fmt.Errorf("cannot set the overdraft of account %d", id)
+	}
+	a.Overdraft = overdraft
+	return nil
+}
+
+// alias gives an attempt a second name.
+func (s *state) alias(id kessai.TxID, n Name) error {
+	t := s.txs.edit(uint64(id))
+	if t == nil {
+		return fmt.Errorf("no transaction %d to name", id)
+	}
+	for i := range t.Names {
+		if t.Names[i].Key == (Key{}) {
+			t.Names[i] = n
+			s.keys[n.Key] = named{id, n.Digest}
+			return nil
+		}
+	}
+	return fmt.Errorf("transaction %d has two names already", id)
+}

@@ -1,0 +1,310 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+// Options configures a book. The zero value of each setting means its default.
+type Options struct {
+	Dir           string                                // the data folder; the book keeps its own folder in it
+	MaxQueue      int                                   // operations that may wait for a block; more get ErrBusy. Default 65,536
+	MaxBlock      int                                   // operations in one block. Default 4,096
+	Retention     time.Duration                         // how long attempts and ended transactions stay in memory. Default 120 days, 30 to 360
+	SnapshotEvery int                                   // transactions between two snapshots. Default 200,000
+	BusinessDay   func(time.Time) int32                 // the business day of a moment, in days since 1970-01-01. Default: UTC
+	Progress      func(what string, done, total uint64) // told of long work while opening; may be nil
+	Logf          func(format string, args ...any)      // told of what was found and put right; may be nil
+}
+
+// The errors of the book.
+var (
+	ErrBusy    = errors.New("the book's queue is full: nothing was done, try again")
+	ErrClosed  = errors.New("the book is closed: nothing was done")
+	ErrUnknown = errors.New("the outcome is unknown: the book could not make sure that the transaction is on disk")
+	ErrLocked  = errors.New("the book is in use by another process")
+	ErrDamaged = errors.New("the book is damaged")
+)
+
+const (
+	minRetention = 30 * 24 * time.Hour
+	maxRetention = 360 * 24 * time.Hour // an attempt's name has no year
+)
+
+func (o *Options) fill() error {
+	for _, d := range [...]struct {
+		n   *int
+		def int
+	}{{&o.MaxQueue, 65_536}, {&o.MaxBlock, 4_096}, {&o.SnapshotEvery, 200_000}} {
+		if *d.n <= 0 {
+			*d.n = d.def
+		}
+	}
+	if o.Retention == 0 {
+		o.Retention = 120 * 24 * time.Hour
+	}
+	if o.Retention < minRetention || o.Retention > maxRetention {
+		return fmt.Errorf("the book's retention is %v; it must be 30 to 360 days", o.Retention)
+	}
+	if o.BusinessDay == nil {
+		o.BusinessDay = func(t time.Time) int32 { return int32(t.Unix() / 86_400) }
+	}
+	if o.Progress == nil {
+		o.Progress = func(string, uint64, uint64) {}
+	}
+	if o.Logf == nil {
+		o.Logf = func(string, ...any) {}
+	}
+	return nil
+}
+
+// Book is the durable record of accounts and transactions. It may be used from
+// many goroutines at once.
+type Book struct {
+	o       Options
+	lock    *os.File
+	blocks  *badger.DB
+	index   *badger.DB
+	witness *witness
+
+	gate   sync.RWMutex // held to read while sending into queue, to write while closing it
+	closed bool
+	queue  chan *pending
+
+	// mu guards the state. The committer holds it from the first change of a
+	// block until the block is on disk, so a reader never sees what is not.
+	mu    sync.RWMutex
+	state *state
+
+	failure atomic.Pointer[error]
+	failed  chan struct{}
+	stop    chan struct{} // closed when the followers are to end
+	done    sync.WaitGroup
+
+	follow    follower
+	snapBlock atomic.Uint64 // the block of the newest snapshot
+	snapTxs   atomic.Uint64 // the transactions in it
+	snapping  atomic.Bool
+	lastOps   atomic.Int64
+	syncNanos atomic.Int64
+}
+
+// Open opens the book in a folder, or begins a new one. errors.Is tells with
+// ErrLocked and ErrDamaged why it would not; errors.As gives a *Damage.
+func Open(o Options) (b *Book, err error) {
+	if err := o.fill(); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(filepath.Join(o.Dir, "book"), 0o700); err != nil {
+		return nil, err
+	}
+	b = &Book{o: o, queue: make(chan *pending, o.MaxQueue), failed: make(chan struct{}), stop: make(chan struct{})}
+	if b.lock, err = lockBook(o.Dir); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, b.release())
+			b = nil
+		}
+	}()
+	if err := b.openIndex(); err != nil {
+		return b, err
+	}
+	if err := b.openBlocks(); err != nil {
+		return b, err
+	}
+	b.follow.init(b)
+	b.done.Add(2)
+	go b.commitLoop()
+	go b.follow.run()
+	return b, nil
+}
+
+// openIndex opens the index store; one that cannot be used is made anew, because
+// everything in it follows from the blocks.
+func (b *Book) openIndex() (err error) {
+	dir := indexDir(b.o.Dir)
+	if b.index, err = openBadger(dir, false, b.o.Logf); err == nil {
+		b.state, err = loadSnapshot(b.index, b.o.Retention, time.Now())
+	}
+	if err == nil {
+		return nil
+	}
+	b.o.Logf("the book's index cannot be used and is made anew from the blocks: %v", err)
+	return b.newIndex()
+}
+
+func (b *Book) newIndex() (err error) {
+	if b.index != nil {
+		b.index.Close()
+	}
+	if err := os.RemoveAll(indexDir(b.o.Dir)); err != nil {
+		return err
+	}
+	b.state = nil
+	b.index, err = openBadger(indexDir(b.o.Dir), false, b.o.Logf)
+	return err
+}
+
+// openBlocks checks the block store and the witness, puts right what a crash may
+// have left, and opens them for writing.
+func (b *Book) openBlocks() error {
+	if err := os.MkdirAll(blocksDir(b.o.Dir), 0o700); err != nil {
+		return err
+	}
+	hadSnapshot := b.state != nil
+	l, err := load(b.o.Dir, b.state, b.o.Progress)
+	if errors.Is(err, ErrDamaged) && hadSnapshot {
+		// The blocks are the truth. If it is the snapshot that does not fit, they
+		// are whole without it.
+		whole, werr := load(b.o.Dir, nil, b.o.Progress)
+		if werr != nil {
+			return werr
+		}
+		b.o.Logf("the snapshot does not fit the blocks (%v); the book was read from its beginning", err)
+		if err := b.newIndex(); err != nil {
+			return err
+		}
+		l, err = whole, nil
+	}
+	if err != nil {
+		return err
+	}
+	b.state = l.state
+	b.snapBlock.Store(l.start)
+	b.snapTxs.Store(l.startTxs)
+	if b.blocks, err = openBadger(blocksDir(b.o.Dir), true, b.o.Logf); err != nil {
+		return &Damage{0, err.Error()}
+	}
+	if b.witness, err = openWitness(witnessPath(b.o.Dir)); err != nil {
+		return err
+	}
+	return b.putRight(l)
+}
+
+// putRight makes store and witness end at the same block again after a crash
+// between the two writes.
+func (b *Book) putRight(l *loaded) error {
+	if l.last > 0 {
+		if _, _, _, err := getBlock(b.blocks, l.last); err != nil {
+			return err
+		}
+	}
+	switch {
+	case l.last == 0 && l.putBack == nil:
+		return b.witness.begin()
+	case l.putBack != nil:
+		b.o.Logf("the store lacked block %d, which was being written when the gateway stopped; the witness had it whole, and it was put back", l.putBack.number)
+		return b.storeBlock(l.putBack.number, l.putBack.raw)
+	case l.behind:
+		b.o.Logf("the witness lacked block %d, which was being written when the gateway stopped; it was added", l.last)
+		_, _, raw, err := getBlock(b.blocks, l.last)
+		if err != nil {
+			return err
+		}
+		_, err = b.witness.put(l.last, raw, nil)
+		return err
+	}
+	return nil
+}
+
+func (b *Book) storeBlock(number uint64, raw []byte) error {
+	return b.blocks.Update(func(txn *badger.Txn) error { return txn.Set(blockKey(number), raw) })
+}
+
+// release closes whatever is open.
+func (b *Book) release() error {
+	var errs []error
+	if b.witness != nil {
+		errs = append(errs, b.witness.f.Close())
+	}
+	for _, db := range []*badger.DB{b.index, b.blocks} {
+		if db != nil {
+			errs = append(errs, db.Close())
+		}
+	}
+	if b.lock != nil {
+		errs = append(errs, b.lock.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Close waits for what is queued, writes a snapshot and closes the store. After
+// a failure it writes nothing.
+func (b *Book) Close() error {
+	b.gate.Lock()
+	if b.closed {
+		b.gate.Unlock()
+		return nil
+	}
+	b.closed = true
+	close(b.queue)
+	close(b.stop)
+	b.gate.Unlock()
+	b.done.Wait()
+	if b.Err() == nil && b.snapBlock.Load() != b.state.block {
+		if err := b.snapshot(); err != nil {
+			b.o.Logf("no snapshot was written: %v; the next start reads the blocks instead", err)
+		}
+	}
+	return b.release()
+}
+
+// Failed is closed when the book can no longer write; Err then says why.
+func (b *Book) Failed() <-chan struct{} { return b.failed }
+
+// Err says why the book failed; nil while it has not.
+func (b *Book) Err() error {
+	if p := b.failure.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// Commit does one operation: it decides what only the book can know, and
+// returns when the outcome is on disk. It blocks; call it from many goroutines.
+// ErrBusy and ErrClosed mean that nothing was done; ErrUnknown that nobody
+// knows, and that the process must stop. The context counts only until the
+// operation is queued: what is queued will be done.
+func (b *Book) Commit(ctx context.Context, op *Op) (Outcome, error) {
+	if err := op.check(); err != nil {
+		return Outcome{}, err
+	}
+	if err := ctx.Err(); err != nil {
+		return Outcome{}, err
+	}
+	p := pendingPool.Get().(*pending)
+	p.op, p.specs = op, nil
+	if err := b.send(p); err != nil {
+		pendingPool.Put(p)
+		return Outcome{}, err
+	}
+	<-p.done
+	out, err := p.out, p.err
+	*p = pending{done: p.done}
+	pendingPool.Put(p)
+	return out, err
+}
+
+func (b *Book) send(p *pending) error {
+	b.gate.RLock()
+	defer b.gate.RUnlock()
+	if b.closed || b.Err() != nil {
+		return ErrClosed
+	}
+	select {
+	case b.queue <- p:
+		return nil
+	default:
+		return ErrBusy
+	}
+}

@@ -1,0 +1,287 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+
+	"kessai"
+)
+
+// errOp says that an operation makes no sense; nothing was done.
+var errOp = errors.New("the operation is malformed: nothing was done")
+
+// MaxNote is the longest note that is kept with a transaction, in bytes.
+const MaxNote = 32 << 10
+
+// check refuses operations that no caller should make.
+func (op *Op) check() error {
+	switch {
+	case op.Amount < 0 || op.Amount > kessai.MaxAmount || op.CashBack < 0 || op.CashBack > op.Amount:
+		return fmt.Errorf("%w: amount out of range", errOp)
+	case len(op.Note) > MaxNote:
+		return fmt.Errorf("%w: note of %d bytes, at most %d are kept", errOp, len(op.Note), MaxNote)
+	case !op.Verdict.IsApproval():
+		return nil
+	case op.Kind.FollowsUp() && op.Original.IsZero():
+		return fmt.Errorf("%w: a %s names no original", errOp, op.Kind)
+	case op.Kind.FollowsUp() || op.Kind == kessai.Refund && !op.Original.IsZero():
+		return nil
+	case op.Customer == 0 || op.Shop == 0:
+		return fmt.Errorf("%w: a %s without its accounts", errOp, op.Kind)
+	}
+	return nil
+}
+
+// repeat answers an attempt that was made before.
+func (s *state) repeat(op *Op) (out Outcome, again bool) {
+	var id kessai.TxID
+	for _, n := range op.Names {
+		was, ok := s.keys[n.Key]
+		if n.Key == (Key{}) || !ok {
+			continue
+		}
+		if was.digest != n.Digest || id != 0 && id != was.id {
+			return Outcome{Conflict: true}, true
+		}
+		id = was.id
+	}
+	if id == 0 {
+		return Outcome{}, false
+	}
+	t := s.txs.get(uint64(id))
+	if orig, ok := s.find(op.Original); ok && t.Original != 0 && t.Original != orig.ID && t.Original != orig.Ended {
+		return Outcome{Conflict: true}, true
+	}
+	return Outcome{Tx: t.AsDecided(), Replayed: true}, true
+}
+
+// decide makes the transaction that op becomes, with its outcome, and changes
+// nothing. What it decides, apply carries out.
+func (s *state) decide(op *Op) Tx {
+	t := Tx{
+		ID: kessai.TxID(s.txs.n + 1), Kind: op.Kind, Code: op.Verdict, Wire: op.Wire, Names: op.Names,
+		Merchant: op.Merchant, Terminal: op.Terminal, Medium: op.Medium, Last4: op.Last4, STAN: op.STAN,
+		Block: s.block + 1, Time: s.time, Day: s.day, Customer: op.Customer, Shop: op.Shop,
+		Currency: op.Currency, Requested: op.Amount, CashBack: op.CashBack, HasNote: len(op.Note) > 0,
+	}
+	if !op.Transmitted.IsZero() {
+		t.Transmitted = op.Transmitted.Unix()
+	}
+	if !t.Code.IsApproval() {
+		return t
+	}
+	for _, n := range op.Names {
+		if _, undone := s.tombs[n.Key]; undone && n.Key != (Key{}) {
+			t.Code = kessai.DoNotHonour
+			return t
+		}
+	}
+	switch op.Kind {
+	case kessai.Purchase, kessai.CashBack, kessai.PreAuthorization:
+		t.Amount, t.Code = s.spend(&t, op, op.Partial && op.CashBack == 0)
+		t.HoldFor = int64(op.HoldFor.Seconds())
+	case kessai.Refund:
+		s.decideRefund(&t, op)
+	case kessai.BalanceInquiry:
+		t.Code = s.fits(&t, t.Customer)
+		if t.Code == kessai.Approved {
+			t.Available = s.accounts.get(uint64(t.Customer)).available()
+		}
+	case kessai.Verification:
+		t.Code = kessai.NoReasonToDecline
+	case kessai.Increment, kessai.Completion, kessai.Release:
+		s.decideOnHold(&t, op)
+	case kessai.Reversal:
+		s.decideReversal(&t, op)
+	default:
+		t.Code = kessai.InvalidTransaction
+	}
+	return t
+}
+
+func (a *Account) available() int64 { return a.Balance - a.Held + a.Overdraft }
+
+// fits checks that the accounts exist in the transaction's currency.
+func (s *state) fits(t *Tx, ids ...AccountID) kessai.ResponseCode {
+	for _, id := range ids {
+		if a := s.accounts.get(uint64(id)); a == nil || a.Currency != t.Currency {
+			return kessai.InvalidTransaction
+		}
+	}
+	return kessai.Approved
+}
+
+// spend decides how much of the requested amount the customer can spend.
+func (s *state) spend(t *Tx, op *Op, partial bool) (int64, kessai.ResponseCode) {
+	if code := s.fits(t, t.Customer, t.Shop); code != kessai.Approved {
+		return 0, code
+	}
+	if op.Amount == 0 {
+		return 0, kessai.InvalidAmount
+	}
+	t.Counted = 0
+	for _, l := range [...]struct {
+		Limit
+		who  subject
+		flag Counted
+	}{
+		{op.MediumLimit, mediumSubject(t.Medium), CountedMedium},
+		{op.TerminalLimit, terminalSubject(t.Terminal), CountedTerminal},
+	} {
+		if l.isZero() {
+			continue
+		}
+		u := s.usage[l.who]
+		if l.MaxCount > 0 && u.count >= l.MaxCount && t.Kind != kessai.Increment {
+			return 0, kessai.CountLimit
+		}
+		if l.MaxTotal > 0 && op.Amount > l.MaxTotal-u.total {
+			return 0, kessai.AmountLimit
+		}
+		t.Counted |= l.flag
+	}
+	amount, code := op.Amount, kessai.Approved
+	if have := s.accounts.get(uint64(t.Customer)).available(); amount > have {
+		if !partial || have <= 0 {
+			return 0, kessai.InsufficientFunds
+		}
+		amount, code = have, kessai.PartialApproval
+	}
+	if _, err := kessai.Add(s.accounts.get(uint64(t.Shop)).Balance, amount); err != nil {
+		return 0, kessai.InvalidAmount
+	}
+	return amount, code
+}
+
+// original finds what a follow-up is about and takes over what it leaves out.
+// A transaction of another merchant, or of another card than the one named, is
+// answered like one that does not exist.
+func (s *state) original(t *Tx, op *Op) (Tx, kessai.ResponseCode) {
+	o, ok := s.find(op.Original)
+	if !ok || o.Merchant != t.Merchant || !t.Medium.IsZero() && t.Medium != o.Medium {
+		return Tx{}, kessai.NoSuchRecord
+	}
+	t.Original = o.ID
+	t.Medium, t.Last4, t.Customer, t.Shop = o.Medium, o.Last4, o.Customer, o.Shop
+	if t.Terminal.IsZero() {
+		t.Terminal = o.Terminal
+	}
+	if t.Currency == 0 {
+		t.Currency = o.Currency
+	}
+	if t.Currency != o.Currency {
+		return o, kessai.InvalidTransaction
+	}
+	return o, kessai.Approved
+}
+
+// decideOnHold decides what becomes of a hold: more, money, or nothing.
+func (s *state) decideOnHold(t *Tx, op *Op) {
+	var o Tx
+	if o, t.Code = s.original(t, op); t.Code != kessai.Approved {
+		return
+	}
+	switch {
+	case o.Kind == kessai.PreAuthorization && o.Status == Expired:
+		t.Code = kessai.TooLate
+	case o.Kind != kessai.PreAuthorization || o.Status != Pending:
+		t.Code = kessai.InvalidTransaction
+	case t.Kind == kessai.Increment:
+		t.Amount, t.Code = s.spend(t, op, false)
+		t.HoldFor = int64(op.HoldFor.Seconds())
+	case t.Kind == kessai.Completion:
+		t.Amount = op.Amount
+		if t.Amount == 0 {
+			t.Amount = o.Held
+		}
+		if t.Amount > o.Held || t.Amount == 0 {
+			t.Amount, t.Code = 0, kessai.InvalidAmount
+		} else if _, err := kessai.Add(s.accounts.get(uint64(t.Shop)).Balance, t.Amount); err != nil {
+			t.Amount, t.Code = 0, kessai.InvalidAmount
+		}
+	}
+}
+
+// decideRefund decides a refund, with or without an original.
+func (s *state) decideRefund(t *Tx, op *Op) {
+	t.Amount = op.Amount
+	if !op.Original.IsZero() {
+		var o Tx
+		if o, t.Code = s.original(t, op); t.Code == kessai.Approved && o.Kind == kessai.PreAuthorization && o.Status == Captured {
+			o, _ = s.find(Ref{ID: o.Ended}) // a refund of a captured hold is about its completion
+			t.Original = o.ID
+		}
+		switch {
+		case t.Code != kessai.Approved:
+		case o.Status != Posted || o.Kind != kessai.Purchase && o.Kind != kessai.CashBack && o.Kind != kessai.Completion:
+			t.Code = kessai.InvalidTransaction
+		case op.Amount > o.Remaining() || o.Remaining() == 0:
+			t.Code = kessai.InvalidAmount
+		case op.Amount == 0:
+			t.Amount = o.Remaining()
+		}
+	}
+	if t.Code == kessai.Approved {
+		t.Code = s.fits(t, t.Customer, t.Shop)
+	}
+	if t.Code == kessai.Approved && !s.canMove(t.Shop, t.Customer, t.Amount) {
+		t.Code = kessai.InvalidAmount
+	}
+	if t.Code != kessai.Approved {
+		t.Amount = 0
+	}
+}
+
+// canMove reports whether a posting fits into 64 bits, and moves something.
+func (s *state) canMove(debit, credit AccountID, amount int64) bool {
+	_, err1 := kessai.Add(s.accounts.get(uint64(debit)).Balance, -amount)
+	_, err2 := kessai.Add(s.accounts.get(uint64(credit)).Balance, amount)
+	return amount > 0 && err1 == nil && err2 == nil
+}
+
+// decideReversal decides how much of the original is undone, so that what is to
+// stand stands. It is the same however often it is sent. An attempt that has not
+// come yet is remembered, and refused when it comes.
+func (s *state) decideReversal(t *Tx, op *Op) {
+	o, code := s.original(t, op)
+	if code == kessai.NoSuchRecord {
+		if _, exists := s.find(op.Original); !exists && op.Original.ID == 0 {
+			t.OriginalKey = op.Original.Key
+			return
+		}
+	}
+	if t.Code = code; code != kessai.Approved {
+		return
+	}
+	switch {
+	case o.Kind == kessai.Reversal || o.Kind == kessai.Release || o.Status == Captured:
+		t.Code = kessai.InvalidTransaction
+		return
+	case o.Status != Posted && o.Status != Pending:
+		return // it moved nothing, or stands no more: nothing to undo
+	case op.Amount > o.Amount:
+		t.Code = kessai.InvalidAmount
+		return
+	}
+	undo := max(0, o.Remaining()-op.Amount)
+	switch o.Kind {
+	case kessai.Increment:
+		h := s.txs.get(uint64(o.Original))
+		if h.Status == Captured {
+			t.Code = kessai.InvalidTransaction
+			return
+		}
+		if h.Status != Pending {
+			return
+		}
+		undo = min(undo, h.Held)
+	case kessai.PreAuthorization:
+		undo = min(undo, o.Held)
+	case kessai.Refund:
+		if undo > s.accounts.get(uint64(o.Customer)).available() {
+			t.Code = kessai.InsufficientFunds
+			return
+		}
+	}
+	t.Amount = undo
+}

@@ -1,0 +1,159 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"kessai"
+)
+
+// loaded is what was found in a book's folder.
+type loaded struct {
+	state    *state
+	start    uint64     // the block of the snapshot that the reading started from
+	startTxs uint64     // the transactions in that snapshot
+	last     uint64     // the last block in the store
+	putBack  *witnessed // the block that only the witness holds
+	behind   bool       // the witness lacks the last block: nobody was told of it
+}
+
+// load reads a whole book without changing it: it checks every block, the chain
+// and the witness, and makes the state, starting from a snapshot where there is
+// one (from may be nil).
+func load(dir string, from *state, progress func(string, uint64, uint64)) (l *loaded, err error) {
+	if progress == nil {
+		progress = func(string, uint64, uint64) {}
+	}
+	slots, err := readWitness(witnessPath(dir))
+	if err != nil {
+		return nil, err
+	}
+	if err := copyStore(blocksDir(dir), checkDir(dir)); err != nil {
+		return nil, fmt.Errorf("copying the block store to check it: %w", err)
+	}
+	defer os.RemoveAll(checkDir(dir))
+	if from == nil {
+		from = newState()
+	}
+	l = &loaded{state: from, start: from.block, startTxs: from.txs.n}
+	if err := l.readStore(checkDir(dir), slots, progress); err != nil {
+		return nil, err
+	}
+	return l, l.compare(slots)
+}
+
+// readStore reads the blocks of the copy into the state.
+func (l *loaded) readStore(dir string, slots []witnessed, progress func(string, uint64, uint64)) (err error) {
+	defer func() {
+		// Badger panics over some damage; that is damage too.
+		if p := recover(); p != nil {
+			err = &Damage{l.last + 1, fmt.Sprintf("the store cannot be read: %v", p)}
+		}
+	}()
+	db, err := openBadger(dir, false, nil)
+	if err != nil {
+		return &Damage{0, fmt.Sprintf("the block store cannot be opened: %v", err)}
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	total := uint64(0)
+	if n := len(slots); n > 0 {
+		total = slots[n-1].number
+	}
+	start, startHash := l.state.block, l.state.hash
+	last, _, err := readBlocks(db, func(b *block, hash [32]byte, size int) error {
+		if l.last = b.number; b.number%256 == 0 {
+			progress("checking the book", b.number, total)
+		}
+		if b.number == start && hash != startHash {
+			return &Damage{b.number, "it is not the block that the snapshot was taken at"}
+		}
+		if b.number <= start {
+			return nil
+		}
+		return l.state.replay(b, hash)
+	})
+	if err != nil {
+		return err
+	}
+	if last < start {
+		return &Damage{last + 1, fmt.Sprintf("it is missing; the snapshot was taken at block %d", start)}
+	}
+	return nil
+}
+
+// compare holds the end of the store against the witness.
+func (l *loaded) compare(slots []witnessed) error {
+	n := len(slots)
+	switch {
+	case n == 0 && l.last == 0:
+		return nil
+	case n == 0:
+		return &Damage{l.last, "the witness file is missing, or neither of its slots is whole"}
+	}
+	w := slots[n-1]
+	switch {
+	case w.number == l.last:
+		if w.hash != l.state.hash {
+			return &Damage{l.last, "the witness holds another block of this number"}
+		}
+	case w.number == l.last+1:
+		if w.prev != l.state.hash {
+			return &Damage{w.number, "the witness holds it, but it does not follow from the last block in the store"}
+		}
+		if err := l.state.replay(&w.block, w.hash); err != nil {
+			return &Damage{w.number, err.Error()}
+		}
+		l.putBack = &w
+	case w.number == l.last-1:
+		// The store has one block more. Answers wait for both, so nobody was
+		// told of it; it is whole and chained, so it stands.
+		l.behind = true
+	case w.number > l.last:
+		return &Damage{l.last + 1, fmt.Sprintf("it is missing; the witness says that the book ends at block %d", w.number)}
+	default:
+		return &Damage{w.number + 1, fmt.Sprintf("the store goes on to block %d, but the witness ends before it: it is from another time", l.last)}
+	}
+	return nil
+}
+
+// replay applies a block's entries to the state.
+func (s *state) replay(b *block, hash [32]byte) error {
+	s.begin(b.time, b.day)
+	err := b.entries(func(e *entry) error {
+		switch e.kind {
+		case entryAccount:
+			return s.openAccount(e.account)
+		case entryOverdraft:
+			return s.setOverdraft(AccountID(e.id), e.overdraft)
+		case entryTx:
+			return s.apply(&e.tx)
+		case entryAlias:
+			return s.alias(kessai.TxID(e.id), e.name)
+		}
+		return s.expire(kessai.TxID(e.id))
+	})
+	s.block, s.hash = b.number, hash
+	return err
+}
+
+// getBlock reads one block from the store; raw is its own copy.
+func getBlock(db *badger.DB, number uint64) (b block, hash [32]byte, raw []byte, err error) {
+	err = db.View(func(txn *badger.Txn) error {
+		item, err := txn.Get(blockKey(number))
+		if err != nil {
+			return err
+		}
+		if raw, err = item.ValueCopy(nil); err != nil {
+			return err
+		}
+		b, hash, err = parseBlock(raw)
+		return err
+	})
+	if err != nil {
+		err = &Damage{number, err.Error()}
+	}
+	return b, hash, raw, err
+}

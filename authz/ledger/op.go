@@ -1,0 +1,190 @@
+package ledger
+
+import (
+	"time"
+
+	"kessai"
+)
+
+// AccountID numbers an account, from 1 upwards without gaps. Zero means none.
+type AccountID uint32
+
+// Key names an attempt: a digest of whatever makes it unique (acquirer,
+// merchant, terminal, transmission time, STAN and kind of message; or merchant
+// and idempotency key). The zero key names nothing.
+type Key [16]byte
+
+// Name is one name of an attempt, with the digest of what was asked under it. A
+// second request under the same key is a repeat when the digests are equal, and
+// a conflict when they are not.
+type Name struct {
+	Key    Key
+	Digest [16]byte
+}
+
+// Ref points to an earlier transaction: by number, or by the key of its attempt.
+type Ref struct {
+	ID  kessai.TxID
+	Key Key
+}
+
+// IsZero reports whether the reference points nowhere.
+func (r Ref) IsZero() bool { return r == Ref{} }
+
+// Limit bounds what a medium or a terminal may do in one business day. What
+// counts is what was approved on that day (purchases, cash back,
+// pre-authorizations, increments), less what was reversed on the same day. A
+// hold that is released, expires or is completed for less gives nothing back.
+type Limit struct {
+	MaxTotal int64  // minor units; zero: no limit
+	MaxCount uint32 // zero: no limit
+}
+
+func (l Limit) isZero() bool { return l == Limit{} }
+
+// Op asks one thing of the book. It is a plain value that holds all that is
+// needed to do it, so that the book asks nobody anything at commit.
+type Op struct {
+	Kind    kessai.Kind
+	Verdict kessai.ResponseCode // not an approval: record a decline with this code, move nothing
+
+	Names [2]Name // the attempt's names; unused ones are zero
+
+	Merchant    kessai.MerchantID
+	Terminal    kessai.TerminalID
+	Medium      kessai.MediumID
+	Last4       kessai.Last4
+	STAN        kessai.STAN
+	Transmitted time.Time // by the terminal's word; zero where it gave none
+	Wire        Wire
+
+	Customer AccountID // the medium's account; zero: taken from the original
+	Shop     AccountID // the merchant's account; zero: taken from the original
+	Currency kessai.Currency
+	// Amount is in minor units. Of a completion or of a refund that names its
+	// original, zero means all that is left. Of a reversal it is what is to stand.
+	Amount   int64
+	CashBack int64 // the part of Amount that is cash handed over
+	Partial  bool  // a part of Amount may be approved
+
+	Original Ref           // what a follow-up refers to
+	HoldFor  time.Duration // how long a new hold stands
+
+	MediumLimit   Limit
+	TerminalLimit Limit
+
+	Note []byte // kept with the entry and given back as it is: item lines and the like
+}
+
+// Wire says how a request came in.
+type Wire uint8
+
+// The wires.
+const (
+	WireNone Wire = iota
+	WireISO
+	WireJSON
+)
+
+func (w Wire) String() string { return [...]string{"none", "iso8583", "json"}[w%3] }
+
+// Status says what has become of a transaction.
+type Status uint8
+
+// The states of a transaction. Only Pending and Posted ones can still change.
+const (
+	Declined Status = iota + 1 // refused; no money moved
+	Noted                      // nothing to move: balance, verification, release, a reversal with no effect or one that came first
+	Pending                    // a hold is open
+	Posted                     // money moved, or a hold was changed
+	Released                   // the hold was ended by a release
+	Expired                    // the hold's deadline passed
+	Captured                   // the hold was ended by a completion
+	Reversed                   // wholly undone by reversals
+)
+
+var statusNames = [...]string{"none", "declined", "noted", "pending", "posted", "released", "expired", "captured", "reversed"}
+
+func (s Status) String() string { return statusNames[int(s)%len(statusNames)] }
+
+// Tx is one transaction as the book has it. The first part never changes once
+// it is committed; the second part is what later transactions made of it.
+type Tx struct {
+	ID          kessai.TxID
+	Kind        kessai.Kind
+	Code        kessai.ResponseCode
+	Wire        Wire
+	Names       [2]Name
+	Merchant    kessai.MerchantID
+	Terminal    kessai.TerminalID
+	Medium      kessai.MediumID
+	Last4       kessai.Last4
+	STAN        kessai.STAN
+	Transmitted int64 // Unix seconds; zero where the terminal gave none
+	Block       uint64
+	Time        int64 // Unix nanoseconds: when the block was made
+	Day         int32 // the business day, in days since 1970-01-01
+	Customer    AccountID
+	Shop        AccountID
+	Currency    kessai.Currency
+	Requested   int64       // what was asked for
+	Amount      int64       // what was approved, or moved by a reversal
+	CashBack    int64       //
+	Available   int64       // of a balance inquiry: what the customer can spend
+	Original    kessai.TxID // the transaction that it refers to
+	OriginalKey Key         // the attempt that a reversal which came first refers to
+	Counted     Counted     // whose running limits it counts against
+	HoldFor     int64       // seconds that a new hold stands
+	HasNote     bool        // see Book.Note
+
+	Status   Status
+	Reversed int64       // undone by reversals
+	Refunded int64       // given back by refunds
+	Held     int64       // still held
+	Deadline int64       // Unix nanoseconds: when the hold ends, or would have ended, by itself
+	Ended    kessai.TxID // the transaction that ended the hold
+}
+
+// Counted says against whose running limits a transaction counts.
+type Counted uint8
+
+// The subjects of running limits.
+const (
+	CountedMedium Counted = 1 << iota
+	CountedTerminal
+)
+
+// AsDecided gives the transaction as it stood when it was decided: the answer
+// that a repeat gets.
+func (t Tx) AsDecided() Tx {
+	t.Reversed, t.Refunded, t.Held, t.Deadline, t.Ended = 0, 0, 0, 0, 0
+	t.Status = t.firstStatus()
+	if t.Status == Pending {
+		t.Held, t.Deadline = t.Amount, t.Time+t.HoldFor*int64(time.Second)
+	}
+	return t
+}
+
+// Remaining is what still stands of a posted transaction, in minor units.
+func (t Tx) Remaining() int64 { return t.Amount - t.Reversed - t.Refunded }
+
+func (t Tx) firstStatus() Status {
+	switch {
+	case !t.Code.IsApproval():
+		return Declined
+	case t.Kind == kessai.PreAuthorization:
+		return Pending
+	case t.Kind == kessai.BalanceInquiry, t.Kind == kessai.Verification, t.Kind == kessai.Release:
+		return Noted
+	case t.Kind == kessai.Reversal && t.Amount == 0:
+		return Noted
+	}
+	return Posted
+}
+
+// Outcome is what the book answers to one [Op].
+type Outcome struct {
+	Tx       Tx
+	Replayed bool // the attempt was made before; Tx is what was decided then
+	Conflict bool // the attempt's name stands for something else; nothing was done, Tx is empty
+}

@@ -1,0 +1,83 @@
+package ledger
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"kessai"
+)
+
+// Stats are the book's sizes and counts.
+type Stats struct {
+	Blocks, Transactions, Accounts, Attempts uint64
+	HoldsOpen, Tombstones                    uint64
+	Queue, MaxQueue                          int
+	FollowerLag                              uint64  // transactions that the index has not seen yet
+	SnapshotBlock                            uint64  // the block at which the newest snapshot was taken
+	LastBlockOps                             int     // entries in the newest block
+	SyncSeconds                              float64 // total time spent in syncs
+	DiskBytes                                int64
+}
+
+// Stats gives the sizes at this moment.
+func (b *Book) Stats() Stats {
+	b.mu.RLock()
+	s := b.state
+	st := Stats{
+		Blocks: s.block, Transactions: s.txs.n, Accounts: s.accounts.n, Attempts: uint64(len(s.keys)),
+		HoldsOpen: s.open, Tombstones: uint64(len(s.tombs)),
+	}
+	b.mu.RUnlock()
+	st.Queue, st.MaxQueue = len(b.queue), b.o.MaxQueue
+	st.FollowerLag = st.Transactions - min(st.Transactions, b.follow.cursor.Load())
+	st.SnapshotBlock = b.snapBlock.Load()
+	st.LastBlockOps = int(b.lastOps.Load())
+	st.SyncSeconds = float64(b.syncNanos.Load()) / 1e9
+	blockTables, blockLog := b.blocks.Size()
+	indexTables, indexLog := b.index.Size()
+	st.DiskBytes = blockTables + blockLog + indexTables + indexLog
+	return st
+}
+
+// Report is what Verify found.
+type Report struct {
+	Blocks, Transactions, Accounts uint64
+	HoldsOpen                      uint64
+	LastHash                       [32]byte
+	Sums                           map[kessai.Currency]int64 // over all accounts of a currency; always zero
+	PutBack                        uint64                    // the block that only the witness holds; zero: none
+}
+
+// Verify checks the whole book in a data folder without changing it: every
+// block's hash, the chain, the witness, every posting, every sum. It reads from
+// the first block on and trusts no snapshot. The gateway must not be running.
+func Verify(dir string, progress func(what string, done, total uint64)) (Report, error) {
+	if _, err := os.Stat(blocksDir(dir)); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return Report{}, &fs.PathError{Op: "verify", Path: filepath.Join(dir, "book"), Err: fs.ErrNotExist}
+		}
+		return Report{}, err
+	}
+	lock, err := lockBook(dir)
+	if err != nil {
+		return Report{}, err
+	}
+	defer lock.Close()
+	l, err := load(dir, nil, progress)
+	if err != nil {
+		return Report{}, err
+	}
+	s := l.state
+	r := Report{
+		Blocks: s.block, Transactions: s.txs.n, Accounts: s.accounts.n, HoldsOpen: s.open, LastHash: s.hash,
+	}
+	if l.putBack != nil {
+		r.PutBack = l.putBack.number
+	}
+	if r.Sums, err = s.sums(); err != nil {
+		return r, &Damage{0, err.Error()}
+	}
+	return r, nil
+}
