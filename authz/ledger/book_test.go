@@ -17,6 +17,11 @@ var (
 	aoiPOS = must(kessai.ParseTerminalID("AOI00001"))
 )
 
+func TestMain(m *testing.M) {
+	memTable = 8 << 20 // the least that holds a full block in one transaction
+	os.Exit(m.Run())
+}
+
 func must[T any](v T, err error) T {
 	if err != nil {
 		panic(err)

@@ -39,14 +39,24 @@ func load(dir string, from *state, progress func(string, uint64, uint64)) (l *lo
 		from = newState()
 	}
 	l = &loaded{state: from, start: from.block, startTxs: from.txs.n}
-	if err := l.readStore(checkDir(dir), slots, progress); err != nil {
-		return nil, err
+	last := uint64(0)
+	if len(slots) > 0 {
+		last = slots[len(slots)-1].number
 	}
-	return l, l.compare(slots)
+	if err = l.readStore(checkDir(dir), last, progress); err == nil {
+		err = l.compare(slots)
+	}
+	var d *Damage
+	if errors.As(err, &d) {
+		if n := locate(blocksDir(dir), last); n != 0 && n != d.Block {
+			err = &Damage{n, fmt.Sprintf("its content is not as it was written (the store says: %v)", err)}
+		}
+	}
+	return l, err
 }
 
 // readStore reads the blocks of the copy into the state.
-func (l *loaded) readStore(dir string, slots []witnessed, progress func(string, uint64, uint64)) (err error) {
+func (l *loaded) readStore(dir string, total uint64, progress func(string, uint64, uint64)) (err error) {
 	defer func() {
 		// Badger panics over some damage; that is damage too.
 		if p := recover(); p != nil {
@@ -58,10 +68,6 @@ func (l *loaded) readStore(dir string, slots []witnessed, progress func(string, 
 		return &Damage{0, fmt.Sprintf("the block store cannot be opened: %v", err)}
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	total := uint64(0)
-	if n := len(slots); n > 0 {
-		total = slots[n-1].number
-	}
 	start, startHash := l.state.block, l.state.hash
 	last, _, err := readBlocks(db, func(b *block, hash [32]byte, size int) error {
 		if l.last = b.number; b.number%256 == 0 {

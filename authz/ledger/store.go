@@ -41,6 +41,10 @@ func blockKey(number uint64) []byte {
 	return binary.BigEndian.AppendUint64([]byte{'b'}, number)
 }
 
+// memTable is badger's share of memory and the size of its log files. Tests, which
+// open hundreds of stores, make it smaller.
+var memTable int64 = 32 << 20
+
 // openBadger opens a store. Blocks are synced on every commit; the index can be
 // rebuilt, so it is not.
 func openBadger(dir string, sync bool, logf func(string, ...any)) (*badger.DB, error) {
@@ -50,13 +54,17 @@ func openBadger(dir string, sync bool, logf func(string, ...any)) (*badger.DB, e
 		WithCompression(options.None).
 		WithBlockCacheSize(0).
 		WithChecksumVerificationMode(options.OnBlockRead).
-		WithMemTableSize(32 << 20).
+		WithMemTableSize(memTable).
 		WithNumMemtables(3).
 		WithNumCompactors(2).
 		WithValueLogFileSize(1 << 20). // nothing is ever big enough for the value log
 		WithMetricsEnabled(false).
 		WithLogger(badgerLog{logf})
-	return badger.Open(o)
+	db, err := badger.Open(o)
+	if err != nil {
+		return nil, err // what badger gives beside an error cannot be closed
+	}
+	return db, nil
 }
 
 // badgerLog passes on what badger warns of.

@@ -1,0 +1,443 @@
+package ledger
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"kessai"
+)
+
+// The model: what the book should do, written with plain maps and no regard for
+// speed, from the promises and not from the code.
+type model struct {
+	balance, held map[AccountID]int64
+	overdraft     map[AccountID]int64
+	txs           map[kessai.TxID]*modelTx
+	open          map[kessai.TxID]*modelTx // the holds among them that may be open
+	byKey         map[Key]kessai.TxID
+	undoneFirst   map[Key]bool
+	total         map[string]int64 // subject and day -> amount
+	times         map[string]uint32
+	next          kessai.TxID
+}
+
+type modelTx struct {
+	kind           kessai.Kind
+	code           kessai.ResponseCode
+	asked, amount  int64
+	undone, repaid int64
+	customer, shop AccountID
+	merchant       kessai.MerchantID
+	medium         kessai.MediumID
+	terminal       kessai.TerminalID
+	day            int32
+	limited        bool // counts against the medium's limit
+	limitedT       bool // and the terminal's
+	original       kessai.TxID
+	hold           string // open, captured, released, expired, reversed
+	heldNow        int64
+	deadline       time.Time
+	doneBy         kessai.TxID
+	digest         [16]byte
+}
+
+func newModel() *model {
+	return &model{
+		balance: map[AccountID]int64{}, held: map[AccountID]int64{}, overdraft: map[AccountID]int64{},
+		txs: map[kessai.TxID]*modelTx{}, open: map[kessai.TxID]*modelTx{}, byKey: map[Key]kessai.TxID{}, undoneFirst: map[Key]bool{},
+		total: map[string]int64{}, times: map[string]uint32{}, next: 1,
+	}
+}
+
+func dayOf(t time.Time) int32 { return int32(t.Unix() / 86_400) }
+
+func (m *model) free(a AccountID) int64 { return m.balance[a] - m.held[a] + m.overdraft[a] }
+
+func (m *model) post(from, to AccountID, amount int64) {
+	m.balance[from] -= amount
+	m.balance[to] += amount
+}
+
+func (m *model) expireHolds(now time.Time) {
+	for id, t := range m.open {
+		if t.hold == "open" && !now.Before(t.deadline) {
+			m.held[t.customer] -= t.heldNow
+			t.hold, t.heldNow = "expired", 0
+		}
+		if t.hold != "open" {
+			delete(m.open, id)
+		}
+	}
+}
+
+// do gives what the book should answer: the code, the amount, and whether it is
+// a repeat or a conflict.
+func (m *model) do(op Op, now time.Time) (code kessai.ResponseCode, amount int64, replayed, conflict bool) {
+	m.expireHolds(now)
+	key := op.Names[0].Key
+	if id, seen := m.byKey[key]; seen {
+		if m.txs[id].digest != op.Names[0].Digest {
+			return 0, 0, false, true
+		}
+		return m.txs[id].code, m.txs[id].amount, true, false
+	}
+	t := &modelTx{
+		kind: op.Kind, asked: op.Amount, customer: op.Customer, shop: op.Shop, merchant: op.Merchant,
+		medium: op.Medium, terminal: op.Terminal, day: dayOf(now), digest: op.Names[0].Digest,
+	}
+	t.code, t.amount = m.outcome(op, t, now)
+	m.txs[m.next], m.byKey[key] = t, m.next
+	m.next++
+	return t.code, t.amount, false, false
+}
+
+func (m *model) outcome(op Op, t *modelTx, now time.Time) (kessai.ResponseCode, int64) {
+	if op.Verdict != kessai.Approved {
+		return op.Verdict, 0
+	}
+	if m.undoneFirst[op.Names[0].Key] {
+		return kessai.DoNotHonour, 0
+	}
+	switch op.Kind {
+	case kessai.Purchase, kessai.CashBack, kessai.PreAuthorization:
+		code, amount := m.spend(op, t, t.customer, op.Partial && op.CashBack == 0)
+		if !code.IsApproval() {
+			return code, 0
+		}
+		if op.Kind == kessai.PreAuthorization {
+			m.held[t.customer] += amount
+			t.hold, t.heldNow, t.deadline = "open", amount, now.Add(op.HoldFor)
+			m.open[m.next] = t
+		} else {
+			m.post(t.customer, t.shop, amount)
+		}
+		return code, amount
+	case kessai.BalanceInquiry:
+		return kessai.Approved, 0
+	case kessai.Verification:
+		return kessai.NoReasonToDecline, 0
+	case kessai.Refund:
+		if op.Original.IsZero() {
+			m.post(t.shop, t.customer, op.Amount)
+			return kessai.Approved, op.Amount
+		}
+	}
+	id := op.Original.ID
+	if id == 0 {
+		id = m.byKey[op.Original.Key]
+	}
+	o := m.txs[id]
+	if o == nil && op.Kind == kessai.Reversal && op.Original.ID == 0 {
+		m.undoneFirst[op.Original.Key] = true
+		return kessai.Approved, 0
+	}
+	if o == nil || o.merchant != op.Merchant || !op.Medium.IsZero() && op.Medium != o.medium {
+		return kessai.NoSuchRecord, 0
+	}
+	t.original, t.customer, t.shop, t.medium = id, o.customer, o.shop, o.medium
+	return m.followUp(op, t, o, now)
+}
+
+func (m *model) spend(op Op, t *modelTx, customer AccountID, partial bool) (kessai.ResponseCode, int64) {
+	mk, tk := fmt.Sprintf("m%x/%d", t.medium, t.day), fmt.Sprintf("t%s/%d", t.terminal, t.day)
+	for _, l := range []struct {
+		k string
+		Limit
+		on *bool
+	}{{mk, op.MediumLimit, &t.limited}, {tk, op.TerminalLimit, &t.limitedT}} {
+		if l.MaxCount > 0 && op.Kind != kessai.Increment && m.times[l.k]+1 > l.MaxCount {
+			return kessai.CountLimit, 0
+		}
+		if l.MaxTotal > 0 && m.total[l.k]+op.Amount > l.MaxTotal {
+			return kessai.AmountLimit, 0
+		}
+	}
+	amount, code := op.Amount, kessai.Approved
+	if m.free(customer) < amount {
+		if amount = m.free(customer); !partial || amount <= 0 {
+			return kessai.InsufficientFunds, 0
+		}
+		code = kessai.PartialApproval
+	}
+	for _, l := range []struct {
+		k string
+		Limit
+		on *bool
+	}{{mk, op.MediumLimit, &t.limited}, {tk, op.TerminalLimit, &t.limitedT}} {
+		if l.MaxCount > 0 || l.MaxTotal > 0 {
+			*l.on = true
+			m.total[l.k] += amount
+			if op.Kind != kessai.Increment {
+				m.times[l.k]++
+			}
+		}
+	}
+	return code, amount
+}
+
+func (m *model) followUp(op Op, t, o *modelTx, now time.Time) (kessai.ResponseCode, int64) {
+	isHold := o.kind == kessai.PreAuthorization && o.code.IsApproval()
+	switch op.Kind {
+	case kessai.Increment, kessai.Completion, kessai.Release:
+		if isHold && o.hold == "expired" {
+			return kessai.TooLate, 0
+		}
+		if !isHold || o.hold != "open" {
+			return kessai.InvalidTransaction, 0
+		}
+	}
+	switch op.Kind {
+	case kessai.Increment:
+		code, amount := m.spend(op, t, o.customer, false)
+		if code.IsApproval() {
+			m.held[o.customer] += amount
+			o.heldNow += amount
+			if d := now.Add(op.HoldFor); d.After(o.deadline) {
+				o.deadline = d
+			}
+		}
+		return code, amount
+	case kessai.Completion:
+		amount := op.Amount
+		if amount == 0 {
+			amount = o.heldNow
+		}
+		if amount == 0 || amount > o.heldNow {
+			return kessai.InvalidAmount, 0
+		}
+		m.held[o.customer] -= o.heldNow
+		o.hold, o.heldNow, o.doneBy = "captured", 0, m.next
+		m.post(o.customer, o.shop, amount)
+		return kessai.Approved, amount
+	case kessai.Release:
+		m.held[o.customer] -= o.heldNow
+		o.hold, o.heldNow = "released", 0
+		return kessai.Approved, 0
+	case kessai.Refund:
+		if isHold && o.hold == "captured" {
+			t.original = o.doneBy
+			o = m.txs[o.doneBy]
+		}
+		if !o.code.IsApproval() || o.kind != kessai.Purchase && o.kind != kessai.CashBack && o.kind != kessai.Completion ||
+			o.undone > 0 && o.amount-o.undone-o.repaid == 0 {
+			return kessai.InvalidTransaction, 0
+		}
+		left := o.amount - o.undone - o.repaid
+		amount := op.Amount
+		if amount == 0 {
+			amount = left
+		}
+		if left == 0 || amount > left {
+			return kessai.InvalidAmount, 0
+		}
+		o.repaid += amount
+		m.post(o.shop, o.customer, amount)
+		return kessai.Approved, amount
+	}
+	return m.reverse(op, t, o)
+}
+
+func (m *model) reverse(op Op, t, o *modelTx) (kessai.ResponseCode, int64) {
+	if o.kind == kessai.Reversal || o.kind == kessai.Release && o.code.IsApproval() || o.kind == kessai.Release || o.hold == "captured" {
+		return kessai.InvalidTransaction, 0
+	}
+	if !o.code.IsApproval() || o.kind == kessai.BalanceInquiry || o.kind == kessai.Verification || o.hold != "" && o.hold != "open" {
+		return kessai.Approved, 0
+	}
+	left := o.amount - o.undone - o.repaid
+	if o.kind != kessai.PreAuthorization && o.undone > 0 && left == 0 {
+		return kessai.Approved, 0
+	}
+	if op.Amount > o.amount {
+		return kessai.InvalidAmount, 0
+	}
+	undo := max(0, left-op.Amount)
+	switch o.kind {
+	case kessai.Purchase, kessai.CashBack, kessai.Completion:
+		m.post(o.shop, o.customer, undo)
+	case kessai.Refund:
+		if undo > m.free(o.customer) {
+			return kessai.InsufficientFunds, 0
+		}
+		m.post(o.customer, o.shop, undo)
+		if o.original != 0 {
+			m.txs[o.original].repaid -= undo
+		}
+	case kessai.Increment:
+		h := m.txs[o.original]
+		if h.hold == "captured" {
+			return kessai.InvalidTransaction, 0
+		}
+		if h.hold != "open" {
+			return kessai.Approved, 0
+		}
+		undo = min(undo, h.heldNow)
+		h.heldNow -= undo
+		m.held[o.customer] -= undo
+	case kessai.PreAuthorization:
+		undo = min(undo, o.heldNow)
+		if op.Amount == 0 {
+			m.held[o.customer] -= o.heldNow
+			o.hold, o.heldNow = "reversed", 0
+		} else {
+			o.heldNow -= undo
+			m.held[o.customer] -= undo
+		}
+	}
+	o.undone += undo
+	gone := o.undone > 0 && o.amount-o.undone-o.repaid == 0 && o.kind != kessai.PreAuthorization || o.hold == "reversed"
+	if t.day == o.day {
+		for _, l := range []struct {
+			on bool
+			k  string
+		}{{o.limited, fmt.Sprintf("m%x/%d", o.medium, o.day)}, {o.limitedT, fmt.Sprintf("t%s/%d", o.terminal, o.day)}} {
+			if l.on {
+				m.total[l.k] -= undo
+				if gone && o.kind != kessai.Increment {
+					m.times[l.k]--
+				}
+			}
+		}
+	}
+	return kessai.Approved, undo
+}
+
+// TestModel makes random operations against the book and against the model, with
+// deadlines that pass and with restarts in between, and expects the same answer
+// to each and the same balances throughout.
+func TestModel(t *testing.T) {
+	steps := 100_000
+	if os.Getenv("KESSAI_SOAK") != "" {
+		steps = 2_000_000
+	}
+	seed := uint64(20260822)
+	t.Logf("seed %d, %d operations", seed, steps)
+	synctest.Test(t, func(t *testing.T) { runModel(t, rand.New(rand.NewPCG(seed, 1)), steps) })
+}
+
+func runModel(t *testing.T, rnd *rand.Rand, steps int) {
+	o := Options{Dir: t.TempDir(), SnapshotEvery: 3_000, Logf: t.Logf}
+	b := must(Open(o))
+	m := newModel()
+	balances := []int64{5_000, 100_000, 0, 1_000_000, 77}
+	shop, customers := people(t, b, balances...)
+	for i, c := range customers {
+		m.balance[c] = balances[i]
+	}
+	g := generator{rnd: rnd, shop: shop, customers: customers}
+	for done := 0; done < steps; {
+		group := make([]*pending, 1+rnd.IntN(64))
+		for i := range group {
+			op := g.op(m)
+			group[i] = &pending{op: &op, done: make(chan struct{}, 1)}
+			if err := b.send(group[i]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		now := time.Now()
+		for _, p := range group {
+			<-p.done
+			code, amount, replayed, conflict := m.do(*p.op, now)
+			if p.err != nil || p.out.Conflict != conflict || p.out.Replayed != replayed || p.out.Tx.Code != code || p.out.Tx.Amount != amount {
+				t.Fatalf("operation %d, %+v:\nthe book says %v, %d, replayed %v, conflict %v (error %v)\nthe model says %v, %d, replayed %v, conflict %v",
+					done, *p.op, p.out.Tx.Code, p.out.Tx.Amount, p.out.Replayed, p.out.Conflict, p.err, code, amount, replayed, conflict)
+			}
+			done++
+		}
+		if rnd.IntN(20) == 0 {
+			time.Sleep(time.Duration(rnd.IntN(60)) * time.Second)
+		}
+		if rnd.IntN(150) == 0 {
+			if err := b.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if rnd.IntN(3) == 0 { // deadlines and days pass while the gateway is down; they cost nothing while no store is open
+				time.Sleep(30 * time.Hour)
+			}
+			if rnd.IntN(4) == 0 {
+				os.RemoveAll(indexDir(o.Dir))
+			}
+			b = must(Open(o))
+		}
+		m.agree(t, b)
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Verify(o.Dir, nil)
+	if err != nil || r.Transactions != uint64(m.next-1) {
+		t.Fatalf("verify: %+v, %v; the model has %d transactions", r, err, m.next-1)
+	}
+}
+
+// agree compares every balance and every amount that is held.
+func (m *model) agree(t *testing.T, b *Book) {
+	t.Helper()
+	synctest.Wait() // deadlines that have passed are carried out
+	m.expireHolds(time.Now())
+	for id := range m.balance {
+		if a, _ := b.Account(id); a.Balance != m.balance[id] || a.Held != m.held[id] {
+			t.Fatalf("account %d: the book has %d, %d held; the model %d, %d held", id, a.Balance, a.Held, m.balance[id], m.held[id])
+		}
+	}
+}
+
+// generator makes operations that often refer to what went before.
+type generator struct {
+	rnd       *rand.Rand
+	shop      AccountID
+	customers []AccountID
+	n         uint64
+	last      []Op
+}
+
+func (g *generator) op(m *model) Op {
+	if len(g.last) > 0 && g.rnd.IntN(12) == 0 { // a repeat, sometimes with other content
+		op := g.last[g.rnd.IntN(len(g.last))]
+		if g.rnd.IntN(5) == 0 {
+			op.Names[0].Digest[0]++
+		}
+		return op
+	}
+	g.n++
+	who := g.rnd.IntN(len(g.customers))
+	op := Op{
+		Kind: kessai.Kinds()[g.rnd.IntN(len(kessai.Kinds()))], Names: named1(g.n), Merchant: aoi, Terminal: aoiPOS,
+		Medium: kessai.MediumID{1, byte(who)}, Customer: g.customers[who], Shop: g.shop, Currency: kessai.JPY,
+		Amount: 1 + g.rnd.Int64N(2_000), HoldFor: time.Duration(1+g.rnd.IntN(100)) * time.Second, Partial: g.rnd.IntN(3) == 0,
+	}
+	if g.rnd.IntN(2) == 0 {
+		op.MediumLimit = Limit{MaxTotal: 20_000, MaxCount: 15}
+	}
+	if g.rnd.IntN(4) == 0 {
+		op.TerminalLimit = Limit{MaxTotal: 100_000}
+	}
+	if op.Kind == kessai.CashBack {
+		op.CashBack = 1
+	}
+	if op.Kind.FollowsUp() || op.Kind == kessai.Refund && g.rnd.IntN(2) == 0 {
+		back := uint64(g.rnd.IntN(40)) // sometimes one that has not come yet
+		op.Original = Ref{Key: keyOf(g.n + 5 - min(back, g.n+4))}
+		if g.rnd.IntN(2) == 0 {
+			op.Original = Ref{ID: kessai.TxID(max(1, int64(m.next)-g.rnd.Int64N(40)))}
+		}
+		if g.rnd.IntN(8) > 0 {
+			op.Medium = kessai.MediumID{}
+		}
+		if g.rnd.IntN(2) == 0 && (op.Kind == kessai.Reversal || op.Kind == kessai.Completion || op.Kind == kessai.Refund) {
+			op.Amount = 0
+		}
+		op.Customer, op.Shop = 0, 0
+	}
+	if g.rnd.IntN(25) == 0 {
+		op.Verdict = kessai.StolenCard
+	}
+	if g.last = append(g.last, op); len(g.last) > 200 {
+		g.last = g.last[1:]
+	}
+	return op
+}

@@ -1,0 +1,168 @@
+package cache_test
+
+import (
+	"context"
+	"encoding/binary"
+	"sync"
+	"testing"
+	"time"
+
+	"kessai"
+	"kessai/cache"
+)
+
+func mediumID(n int) (id kessai.MediumID) {
+	binary.BigEndian.PutUint64(id[:], uint64(n)+1)
+	return id
+}
+
+func terminalID(n int) (id kessai.TerminalID) {
+	binary.BigEndian.PutUint64(id[:], uint64(n)+1)
+	return id
+}
+
+// loaded gives a snapshot of n media and terminals, every one of which carries
+// the version, so that a mixture of two snapshots would show.
+func loaded(n int, version uint64) *cache.Snapshot {
+	b := cache.NewBuilder(n, n)
+	for i := range n {
+		b.AddMedium(mediumID(i), cache.Medium{Status: cache.MediumActive, Account: uint32(version)})
+		b.AddTerminal(terminalID(i), cache.Terminal{Status: cache.TerminalActive, Account: uint32(version)})
+	}
+	b.AddMerchant(kessai.MerchantID{'M'})
+	return b.Snapshot(time.Unix(int64(version), 0), version)
+}
+
+func TestV3_SnapshotGivesWhatWasAdded(t *testing.T) {
+	b := cache.NewBuilder(0, 0)
+	card, till := mediumID(1), terminalID(1)
+	m := cache.Medium{
+		Status: cache.MediumStolen, Expiry: 2912, Allowed: kessai.KindSetOf(kessai.Purchase),
+		Account: 7, Limits: cache.Limits{Single: 1, DayTotal: 2, DayCount: 3},
+	}
+	term := cache.Terminal{
+		Status: cache.MerchantBlocked, Partial: true, Merchant: kessai.MerchantID{'M'}, Account: 8,
+		Currency: kessai.JPY, Allowed: kessai.AllKinds, Limits: cache.Limits{Single: 4, DayTotal: 5, DayCount: 6},
+	}
+	b.AddMedium(card, m)
+	b.AddTerminal(till, term)
+	b.AddMerchant(kessai.MerchantID{'M'})
+	at := time.Unix(1000, 0)
+	s := b.Snapshot(at, 9)
+	if s.Medium(card) != m || s.Terminal(till) != term || !s.HasMerchant(kessai.MerchantID{'M'}) {
+		t.Error("what was added is not what is found")
+	}
+	if s.Medium(mediumID(2)).Status != cache.MediumUnknown || s.Terminal(terminalID(2)).Status != cache.TerminalUnknown || s.HasMerchant(kessai.MerchantID{'N'}) {
+		t.Error("what was not added is found")
+	}
+	if s.Medium(kessai.MediumID{}).Status != cache.MediumUnknown || s.Terminal(kessai.TerminalID{}).Status != cache.TerminalUnknown {
+		t.Error("the zero ID is known")
+	}
+	if media, terminals := s.Sizes(); media != 1 || terminals != 1 || s.Version() != 9 || !s.Loaded().Equal(at) {
+		t.Error("sizes, version or time are wrong")
+	}
+	later := s.Confirmed(at.Add(time.Minute))
+	if !later.Loaded().Equal(at.Add(time.Minute)) || !s.Loaded().Equal(at) || later.Medium(card) != m || later.Version() != 9 {
+		t.Error("a confirmed snapshot must have the same facts and a new time, and leave the old one alone")
+	}
+}
+
+func TestEmptyCacheKnowsNothing(t *testing.T) {
+	var c cache.Cache
+	s := c.Load()
+	if s.Medium(mediumID(1)) != (cache.Medium{}) || s.Terminal(terminalID(1)) != (cache.Terminal{}) || !s.Loaded().IsZero() || s.Version() != 0 {
+		t.Error("a cache that nothing was loaded into knows something")
+	}
+}
+
+func TestV3_LookUpsDoNotAllocate(t *testing.T) {
+	var c cache.Cache
+	c.Swap(loaded(1000, 1))
+	card, till, shop := mediumID(500), terminalID(500), kessai.MerchantID{'M'}
+	known := true
+	n := testing.AllocsPerRun(1000, func() {
+		s := c.Load()
+		known = known && s.Medium(card).Status == cache.MediumActive && s.Terminal(till).Status == cache.TerminalActive && s.HasMerchant(shop)
+		known = known && s.Medium(kessai.MediumID{}).Status == cache.MediumUnknown
+	})
+	if n != 0 || !known {
+		t.Errorf("%v allocations for each request, all found %v; want none", n, known)
+	}
+}
+
+// While snapshots are swapped, a reader finds every medium and terminal, all of
+// one version, and versions that only go up.
+func TestV1_SwapUnderLoad(t *testing.T) {
+	const n, swaps = 200, 300
+	var c cache.Cache
+	c.Swap(loaded(n, 1))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var readers sync.WaitGroup
+	for range 4 {
+		readers.Go(func() {
+			last := uint64(0)
+			for ctx.Err() == nil {
+				s := c.Load()
+				v := s.Version()
+				if v < last {
+					t.Errorf("version %d after %d", v, last)
+					return
+				}
+				last = v
+				for i := range n {
+					m, term := s.Medium(mediumID(i)), s.Terminal(terminalID(i))
+					if m.Status != cache.MediumActive || term.Status != cache.TerminalActive {
+						t.Errorf("version %d is half loaded", v)
+						return
+					}
+					if uint64(m.Account) != v || uint64(term.Account) != v {
+						t.Errorf("version %d has facts of versions %d and %d", v, m.Account, term.Account)
+						return
+					}
+				}
+			}
+		})
+	}
+	for v := uint64(2); v <= swaps; v++ {
+		c.Swap(loaded(n, v))
+	}
+	if got := c.Load().Version(); got != swaps {
+		t.Errorf("version %d is in force; want %d", got, swaps)
+	}
+	cancel()
+	readers.Wait()
+}
+
+func BenchmarkJudge(b *testing.B) {
+	for _, size := range []struct {
+		name string
+		n    int
+	}{{"thousand", 1_000}, {"million", 1_000_000}} {
+		b.Run(size.name, func(b *testing.B) {
+			var c cache.Cache
+			c.Swap(loaded(size.n, 1))
+			b.ReportAllocs()
+			i, sum := 0, uint32(0)
+			for b.Loop() {
+				s := c.Load()
+				i = (i + 7919) % size.n
+				sum += s.Medium(mediumID(i)).Account + s.Terminal(terminalID(i)).Account
+			}
+			if sum == 0 {
+				b.Error("nothing was found")
+			}
+		})
+	}
+}
+
+func BenchmarkBuild(b *testing.B) {
+	const n = 100_000
+	b.ReportAllocs()
+	for b.Loop() {
+		if m, _ := loaded(n, 1).Sizes(); m != n {
+			b.Fatal("media are missing")
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/medium")
+}

@@ -1,0 +1,212 @@
+package customers_test
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/google/go-cmp/cmp"
+
+	"kessai"
+	"kessai/authz/ledger"
+	"kessai/customers"
+)
+
+var (
+	suzuki = customers.Customer{ID: "1234567890", Name: "Suzuki", Currency: kessai.JPY, Opening: 1235000, Overdraft: 10}
+	card   = customers.Medium{
+		ID: kessai.MediumID{1, 2, 255}, Customer: "1234567890", Last4: kessai.Last4{'4', '2', '4', '2'}, Expiry: 2912,
+		Status: customers.Stolen, Allowed: kessai.KindSetOf(kessai.Purchase, kessai.Reversal),
+		Limits: customers.Limits{Single: kessai.MaxAmount, DayTotal: customers.MaxBalance, DayCount: 1<<32 - 1},
+	}
+)
+
+func TestRecordsRoundTrip(t *testing.T) {
+	got, err := customers.Decode(suzuki.Encode())
+	if err != nil || got != suzuki {
+		t.Errorf("customer: %+v, %v", got, err)
+	}
+	plain := customers.Medium{ID: kessai.MediumID{9}, Customer: "c", Status: customers.Active}
+	for _, m := range []customers.Medium{card, plain} {
+		got, err := customers.DecodeMedium(customers.MediumKey(m.ID), m.Encode())
+		if diff := cmp.Diff(m, got); diff != "" || err != nil {
+			t.Errorf("medium: %v (-want +got):\n%s", err, diff)
+		}
+	}
+	want := ledger.AccountSpec{Name: "customer/1234567890", Kind: ledger.CustomerAccount, Currency: kessai.JPY, Opening: 1235000, Overdraft: 10}
+	if suzuki.Account() != want {
+		t.Errorf("account: %+v", suzuki.Account())
+	}
+}
+
+func TestMediumRecordThatCannotBeRead(t *testing.T) {
+	key, value := customers.MediumKey(card.ID), card.Encode()
+	changed := func(at int, to byte) []byte {
+		b := bytes.Clone(value)
+		b[at] = to
+		return b
+	}
+	for name, c := range map[string]struct{ key, value []byte }{
+		"empty":         {key, nil},
+		"cut":           {key, value[:32]},
+		"another form":  {key, changed(0, 2)},
+		"no month":      {key, changed(6, 0xff)},
+		"no status":     {key, changed(7, 0)},
+		"unknown kind":  {key, changed(8, 0x80)},
+		"negative":      {key, changed(12, 0x80)},
+		"total":         {key, changed(20, 0x80)},
+		"customer's ID": {key, changed(32, ' ')},
+		"short key":     {key[:len(key)-1], value},
+		"zero key":      {customers.MediumKey(kessai.MediumID{}), value},
+	} {
+		if m, err := customers.DecodeMedium(c.key, c.value); err == nil {
+			t.Errorf("%s: read as %+v", name, m)
+		}
+	}
+	if _, err := customers.Decode([]byte("{")); err == nil {
+		t.Error("half a customer is read")
+	}
+}
+
+func TestValidate(t *testing.T) {
+	for name, change := range map[string]func(*customers.Customer){
+		"ID":                    func(c *customers.Customer) { c.ID = "a/b" },
+		"no ID":                 func(c *customers.Customer) { c.ID = "" },
+		"long ID":               func(c *customers.Customer) { c.ID = customers.ID(strings.Repeat("1", 21)) },
+		"name":                  func(c *customers.Customer) { c.Name = "" },
+		"long name":             func(c *customers.Customer) { c.Name = strings.Repeat("名", 65) },
+		"line break":            func(c *customers.Customer) { c.Name = "Suzu\nki" },
+		"broken UTF-8":          func(c *customers.Customer) { c.Name = "Suzuki\xff" },
+		"currency":              func(c *customers.Customer) { c.Currency = 1 },
+		"negative opening":      func(c *customers.Customer) { c.Opening = -1 },
+		"large opening":         func(c *customers.Customer) { c.Opening = customers.MaxBalance + 1 },
+		"negative overdraft":    func(c *customers.Customer) { c.Overdraft = -1 },
+		"overdraft without end": func(c *customers.Customer) { c.Overdraft = customers.MaxBalance + 1 },
+	} {
+		c := suzuki
+		change(&c)
+		if c.Validate() == nil {
+			t.Errorf("%s: customer is taken", name)
+		}
+	}
+	long := suzuki
+	long.Name = strings.Repeat("名", 64)
+	if err := long.Validate(); err != nil {
+		t.Errorf("64 characters: %v", err)
+	}
+	for name, change := range map[string]func(*customers.Medium){
+		"no ID":       func(m *customers.Medium) { m.ID = kessai.MediumID{} },
+		"customer":    func(m *customers.Medium) { m.Customer = "" },
+		"month 13":    func(m *customers.Medium) { m.Expiry = 2913 },
+		"month 0":     func(m *customers.Medium) { m.Expiry = 2900 },
+		"status":      func(m *customers.Medium) { m.Status = customers.Blocked + 1 },
+		"kind":        func(m *customers.Medium) { m.Allowed = kessai.KindSet(1) },
+		"limit":       func(m *customers.Medium) { m.Limits.Single = kessai.MaxAmount + 1 },
+		"daily limit": func(m *customers.Medium) { m.Limits.DayTotal = -1 },
+	} {
+		m := card
+		change(&m)
+		if m.Validate() == nil {
+			t.Errorf("%s: medium is taken", name)
+		}
+	}
+}
+
+func TestStatusNames(t *testing.T) {
+	for _, name := range []string{"active", "lost", "stolen", "blocked"} {
+		if s, ok := customers.ParseStatus(name); !ok || s.String() != name {
+			t.Errorf("%s is read as %v, %v", name, s, ok)
+		}
+	}
+	for _, name := range []string{"", "Active", "expired"} {
+		if s, ok := customers.ParseStatus(name); ok {
+			t.Errorf("%q is read as %v", name, s)
+		}
+	}
+	if got := customers.Status(9).String(); got != "status(9)" {
+		t.Errorf("an unknown status prints as %q", got)
+	}
+}
+
+func TestStore(t *testing.T) {
+	db, err := badger.Open(badger.DefaultOptions("").WithInMemory(true).WithLogger(nil).WithMemTableSize(1 << 20).WithValueThreshold(1 << 10))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	// The IDs of the owners begin alike; none may see the other's media.
+	owners := map[customers.ID]int{"1": 2, "1-": 1, "12": 3, "123": 0}
+	err = db.Update(func(txn *badger.Txn) error {
+		n := byte(0)
+		for id, count := range owners {
+			c := suzuki
+			c.ID = id
+			if err := txn.Set(customers.Key(id), c.Encode()); err != nil {
+				return err
+			}
+			for range count {
+				n++
+				m := card
+				m.ID, m.Customer = kessai.MediumID{n}, id
+				if err := txn.Set(customers.MediumKey(m.ID), m.Encode()); err != nil {
+					return err
+				}
+				if err := txn.Set(m.OwnerKey(), nil); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.View(func(txn *badger.Txn) error {
+		for id, count := range owners {
+			c, ok, err := customers.Get(txn, id)
+			if err != nil || !ok || c.ID != id {
+				t.Errorf("customer %s: %+v, %v, %v", id, c, ok, err)
+			}
+			media, err := customers.MediaOf(txn, id, 10)
+			if err != nil || len(media) != count {
+				t.Errorf("customer %s has %d media, %v; want %d", id, len(media), err, count)
+			}
+			for _, m := range media {
+				if m.Customer != id {
+					t.Errorf("customer %s has a medium of %s", id, m.Customer)
+				}
+			}
+		}
+		if media, err := customers.MediaOf(txn, "12", 2); err != nil || len(media) != 2 {
+			t.Errorf("%d media, %v; want no more than 2", len(media), err)
+		}
+		if _, ok, err := customers.Get(txn, "1234"); ok || err != nil {
+			t.Errorf("nobody: %v, %v", ok, err)
+		}
+		if _, ok, err := customers.GetMedium(txn, kessai.MediumID{99}); ok || err != nil {
+			t.Errorf("no medium: %v, %v", ok, err)
+		}
+		n := 0
+		err := customers.EachMedium(txn, func(customers.Medium) error { n++; return nil })
+		if n != 6 {
+			t.Errorf("%d media in all; want 6", n)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func FuzzDecodeMedium(f *testing.F) {
+	f.Add(card.Encode())
+	f.Add([]byte{})
+	f.Add(card.Encode()[:32])
+	f.Fuzz(func(t *testing.T, value []byte) {
+		m, err := customers.DecodeMedium(customers.MediumKey(card.ID), value)
+		if err == nil && !bytes.Equal(m.Encode(), value) {
+			t.Fatalf("%+v is written otherwise than it was read", m)
+		}
+	})
+}

@@ -1,0 +1,226 @@
+package customers
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"kessai"
+)
+
+// Status says whether a medium may be used. The numbers are stored.
+type Status uint8
+
+// The states of a medium. That it has expired is no state: its expiry says so.
+const (
+	Active Status = iota + 1
+	Lost
+	Stolen
+	Blocked // withdrawn by the issuer
+)
+
+var statusNames = [...]string{"", "active", "lost", "stolen", "blocked"}
+
+func (s Status) String() string {
+	if int(s) < len(statusNames) {
+		return statusNames[s]
+	}
+	return fmt.Sprintf("status(%d)", uint8(s))
+}
+
+// ParseStatus reads the name that [Status.String] gives.
+func ParseStatus(text string) (Status, bool) {
+	for s := Active; s <= Blocked; s++ {
+		if statusNames[s] == text {
+			return s, true
+		}
+	}
+	return 0, false
+}
+
+// Limits bounds what a medium or a terminal may do. Amounts are in minor units
+// of the account's currency; zero means no limit. The fields are those of
+// cache.Limits, so that one converts to the other.
+type Limits struct {
+	Single   int64  `json:"single,omitempty"`    // one transaction
+	DayTotal int64  `json:"day_total,omitempty"` // all transactions of one business day
+	DayCount uint32 `json:"day_count,omitempty"` // how many in one business day
+}
+
+// Validate says what is wrong with limits; nil for nothing.
+func (l Limits) Validate() error {
+	if l.Single < 0 || l.Single > kessai.MaxAmount {
+		return fmt.Errorf("limit on one transaction must be 0 to %d minor units", int64(kessai.MaxAmount))
+	}
+	if l.DayTotal < 0 || l.DayTotal > MaxBalance {
+		return fmt.Errorf("limit on a day's total must be 0 to %d minor units", int64(MaxBalance))
+	}
+	return nil
+}
+
+// Medium is a card, or another carrier with a number, as it is kept: the number
+// itself is not part of it and is stored nowhere.
+type Medium struct {
+	ID       kessai.MediumID
+	Customer ID
+	Last4    kessai.Last4
+	Expiry   uint16 // last valid month as YYMM, for example 2912; 0: does not expire
+	Status   Status
+	Allowed  kessai.KindSet // kinds of transaction that it may be used for; zero: every kind
+	Limits   Limits
+}
+
+// Validate says what is wrong with a medium; nil for nothing.
+func (m Medium) Validate() error {
+	if m.ID.IsZero() {
+		return errors.New("medium has no ID")
+	}
+	if _, err := ParseID(string(m.Customer)); err != nil {
+		return err
+	}
+	if month := m.Expiry % 100; m.Expiry != 0 && (month < 1 || month > 12 || m.Expiry > 9912) {
+		return errors.New("expiry must be YYMM")
+	}
+	if m.Status < Active || m.Status > Blocked {
+		return errors.New("status must be active, lost, stolen or blocked")
+	}
+	if m.Allowed&^kessai.AllKinds != 0 {
+		return errors.New("a kind of transaction that does not exist is allowed")
+	}
+	return m.Limits.Validate()
+}
+
+// The keys of media in the store: the medium itself, and the media of a customer.
+const (
+	MediumKeyPrefix = "medium/"
+	ownerKeyPrefix  = "customer-medium/"
+)
+
+// MediumKey gives the key of a medium in the store.
+func MediumKey(id kessai.MediumID) []byte { return append([]byte(MediumKeyPrefix), id[:]...) }
+
+// OwnerKey gives the key, with an empty value, under which the store lists a
+// medium for its customer.
+func (m Medium) OwnerKey() []byte { return append(ownerPrefix(m.Customer), m.ID[:]...) }
+
+// ownerPrefix ends with a character that no customer ID has, so that no ID
+// finds the media of a longer one.
+func ownerPrefix(id ID) []byte { return []byte(ownerKeyPrefix + string(id) + "/") }
+
+// A medium is stored in a fixed form and not as JSON because there may be
+// millions, and every one is decoded each time that the cache is loaded.
+//
+//	0     form of the record, 1
+//	1-4   last four digits
+//	5-6   expiry
+//	7     status
+//	8-11  allowed kinds
+//	12-19 limit on one transaction
+//	20-27 limit on a day's total
+//	28-31 limit on a day's count
+//	32-   customer
+const (
+	mediumForm  = 1
+	mediumFixed = 32
+)
+
+// Encode gives the value that is stored under [MediumKey].
+func (m Medium) Encode() []byte {
+	b := make([]byte, 0, mediumFixed+len(m.Customer))
+	b = append(b, mediumForm)
+	b = append(b, m.Last4[:]...)
+	b = binary.BigEndian.AppendUint16(b, m.Expiry)
+	b = append(b, byte(m.Status))
+	b = binary.BigEndian.AppendUint32(b, uint32(m.Allowed))
+	b = binary.BigEndian.AppendUint64(b, uint64(m.Limits.Single))
+	b = binary.BigEndian.AppendUint64(b, uint64(m.Limits.DayTotal))
+	b = binary.BigEndian.AppendUint32(b, m.Limits.DayCount)
+	return append(b, m.Customer...)
+}
+
+// ErrMedium says that a stored medium cannot be read.
+var ErrMedium = errors.New("medium record cannot be read")
+
+// DecodeMedium reads what [MediumKey] and [Medium.Encode] wrote.
+func DecodeMedium(key, value []byte) (m Medium, err error) {
+	if len(key) != len(MediumKeyPrefix)+len(m.ID) || len(value) <= mediumFixed || value[0] != mediumForm {
+		return Medium{}, ErrMedium
+	}
+	copy(m.ID[:], key[len(MediumKeyPrefix):])
+	copy(m.Last4[:], value[1:5])
+	m.Expiry = binary.BigEndian.Uint16(value[5:])
+	m.Status = Status(value[7])
+	m.Allowed = kessai.KindSet(binary.BigEndian.Uint32(value[8:]))
+	m.Limits.Single = int64(binary.BigEndian.Uint64(value[12:]))
+	m.Limits.DayTotal = int64(binary.BigEndian.Uint64(value[20:]))
+	m.Limits.DayCount = binary.BigEndian.Uint32(value[28:])
+	m.Customer = ID(value[mediumFixed:])
+	if m.Validate() != nil {
+		return Medium{}, ErrMedium
+	}
+	return m, nil
+}
+
+// GetMedium finds a medium; false where there is none.
+func GetMedium(txn *badger.Txn, id kessai.MediumID) (m Medium, ok bool, err error) {
+	key := MediumKey(id)
+	item, err := txn.Get(key)
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return Medium{}, false, nil
+	}
+	if err != nil {
+		return Medium{}, false, err
+	}
+	err = item.Value(func(v []byte) error { m, err = DecodeMedium(key, v); return err })
+	return m, err == nil, err
+}
+
+// MediaOf gives the media of a customer, at most limit of them, in the order of
+// their IDs.
+func MediaOf(txn *badger.Txn, id ID, limit int) ([]Medium, error) {
+	var media []Medium
+	prefix := ownerPrefix(id)
+	o := badger.IteratorOptions{Prefix: prefix}
+	it := txn.NewIterator(o)
+	defer it.Close()
+	for it.Rewind(); it.Valid() && len(media) < limit; it.Next() {
+		mid := kessai.MediumID{}
+		if copy(mid[:], it.Item().Key()[len(prefix):]) != len(mid) {
+			return nil, ErrMedium
+		}
+		m, ok, err := GetMedium(txn, mid)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			return nil, ErrMedium
+		}
+		media = append(media, m)
+	}
+	return media, nil
+}
+
+// EachMedium calls f with every medium, in the order of their IDs, until f
+// gives an error.
+func EachMedium(txn *badger.Txn, f func(Medium) error) error {
+	o := badger.DefaultIteratorOptions
+	o.Prefix = []byte(MediumKeyPrefix)
+	it := txn.NewIterator(o)
+	defer it.Close()
+	for it.Rewind(); it.Valid(); it.Next() {
+		item := it.Item()
+		err := item.Value(func(v []byte) error {
+			m, err := DecodeMedium(item.Key(), v)
+			if err != nil {
+				return err
+			}
+			return f(m)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

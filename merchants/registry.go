@@ -1,0 +1,353 @@
+package merchants
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+
+	"kessai"
+	"kessai/authz/ledger"
+	"kessai/cache"
+	"kessai/customers"
+)
+
+// Options configures a registry. All of it is needed.
+type Options struct {
+	Dir string // the data folder; the registry keeps its own folder in it
+
+	// The two things that the registry needs of the book: its OpenAccounts and
+	// its AccountByName.
+	OpenAccounts func([]ledger.AccountSpec) ([]ledger.AccountID, error)
+	Account      func(name string) (ledger.Account, bool)
+
+	Hasher       *kessai.MediumHasher // turns card numbers into medium IDs
+	APIKeySecret []byte               // API keys are hashed with it; at least 32 bytes
+}
+
+// The errors of the registry. Faults in a file are of type [*FileError].
+var (
+	ErrLocked     = errors.New("the registry is in use by another process")
+	ErrDamaged    = errors.New("the registry is damaged")
+	ErrClosed     = errors.New("the registry is closed")
+	ErrImporting  = errors.New("another import is running: nothing was imported, try again when it is done")
+	ErrUnfinished = errors.New("an import is on disk but not yet carried out")
+)
+
+// Registry is the stored list of merchants, terminals, API keys, customers and
+// media. It may be used from many goroutines at once.
+//
+// What is asked for all the time (merchants, terminals, API keys) is answered
+// from memory; customers and media are read from the store.
+type Registry struct {
+	db *badger.DB
+	o  Options
+
+	importing sync.Mutex   // held by the one import that runs
+	applying  sync.RWMutex // held for writing while an import becomes visible, so that no reader sees a part of one
+
+	loading sync.Mutex   // held by the one load that runs
+	follows *cache.Cache // this and the next two: guarded by loading; nil until Follow
+	observe func(took time.Duration, err error)
+	stop    context.CancelFunc // ends the follower
+	stopped sync.WaitGroup     // the follower
+
+	known  atomic.Pointer[known]
+	closed atomic.Bool
+
+	batch int          // records in one write to the store
+	step  func(string) // told of each step of an import, before the next; for tests
+}
+
+// known is what the registry keeps in memory. It never changes once it is made.
+type known struct {
+	meta      meta
+	merchants map[kessai.MerchantID]Merchant
+	terminals map[kessai.TerminalID]Terminal
+	apiKeys   map[[32]byte]APIKey
+}
+
+// meta is what the store says about itself. It is written in one transaction
+// with the last step of each import.
+type meta struct {
+	Version uint64 `json:"version"` // counts the imports that changed something
+	Counts  Counts `json:"counts"`
+}
+
+// Counts are numbers of records.
+type Counts struct {
+	Merchants int `json:"merchants"`
+	Terminals int `json:"terminals"`
+	APIKeys   int `json:"api_keys"`
+	Customers int `json:"customers"`
+	Media     int `json:"media"`
+}
+
+func (c Counts) total() int { return c.Merchants + c.Terminals + c.APIKeys + c.Customers + c.Media }
+
+var (
+	metaKey  = []byte("meta/registry")
+	stateKey = []byte("meta/import")
+)
+
+// defaultBatch bounds the memory that one write to the store takes.
+const defaultBatch = 4096
+
+// OpenRegistry opens the registry in a folder, or begins a new one, and carries
+// out an import that a crash left behind. ErrLocked and ErrDamaged say
+// (errors.Is) why it would not.
+func OpenRegistry(o Options) (*Registry, error) { return open(o, defaultBatch, func(string) {}) }
+
+func open(o Options, batch int, step func(string)) (*Registry, error) {
+	if o.Dir == "" || o.OpenAccounts == nil || o.Account == nil || o.Hasher == nil {
+		return nil, errors.New("the registry needs a folder, the book's accounts and a hasher of card numbers")
+	}
+	if len(o.APIKeySecret) < kessai.MinKeyBytes {
+		return nil, fmt.Errorf("the key that API keys are hashed with has %d bytes; it needs at least %d", len(o.APIKeySecret), kessai.MinKeyBytes)
+	}
+	db, err := openStore(filepath.Join(o.Dir, "registry"))
+	if err != nil {
+		return nil, err
+	}
+	r := &Registry{db: db, o: o, batch: batch, step: step}
+	if err = r.recover(); err == nil {
+		err = r.view(func(txn *badger.Txn) error {
+			k, err := loadKnown(txn)
+			r.known.Store(k)
+			return err
+		})
+	}
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return r, nil
+}
+
+// openStore opens badger with as little memory as it does well with: records
+// are small, writes come in batches, and reads that must be fast do not come
+// here.
+func openStore(dir string) (*badger.DB, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("open registry: %w", err)
+	}
+	o := badger.DefaultOptions(dir).
+		WithLogger(nil).
+		WithMetricsEnabled(false).
+		WithSyncWrites(true).
+		WithDetectConflicts(false). // there is one writer
+		WithCompression(options.None).
+		WithChecksumVerificationMode(options.OnTableAndBlockRead).
+		WithMemTableSize(16 << 20).
+		WithNumMemtables(2).
+		WithNumLevelZeroTables(2).
+		WithNumLevelZeroTablesStall(6).
+		WithNumCompactors(2).
+		WithBlockCacheSize(0).
+		WithIndexCacheSize(0).
+		WithValueLogFileSize(16 << 20) // nothing goes there: values stay below the threshold
+	db, err := badger.Open(o)
+	switch {
+	case err == nil:
+		return db, nil
+	case strings.Contains(err.Error(), "Cannot acquire directory lock"):
+		return nil, fmt.Errorf("%w: %s: stop the other process, or speak to it over its admin socket", ErrLocked, dir)
+	case errors.As(err, new(syscall.Errno)): // the disk is full, a file may not be opened
+		return nil, fmt.Errorf("open registry: %w", err)
+	}
+	return nil, fmt.Errorf("%w: %s: %w", ErrDamaged, dir, err)
+}
+
+// view reads the store as it stands between two imports.
+func (r *Registry) view(f func(*badger.Txn) error) error {
+	r.applying.RLock()
+	defer r.applying.RUnlock()
+	if r.closed.Load() {
+		return ErrClosed
+	}
+	return r.db.View(func(txn *badger.Txn) error {
+		st, err := getState(txn)
+		if err != nil {
+			return err
+		}
+		if st.Committed {
+			return ErrUnfinished
+		}
+		return f(txn)
+	})
+}
+
+// Merchant finds a merchant.
+func (r *Registry) Merchant(id kessai.MerchantID) (Merchant, bool) {
+	m, ok := r.known.Load().merchants[id]
+	return m, ok
+}
+
+// Terminal finds a terminal. Its own status is given; that its merchant is
+// blocked is the merchant's.
+func (r *Registry) Terminal(id kessai.TerminalID) (Terminal, bool) {
+	t, ok := r.known.Load().terminals[id]
+	return t, ok
+}
+
+// MerchantByAPIKey finds the merchant that a key speaks for; false where the key
+// is unknown or blocked. A blocked merchant is found, with its status: it may
+// see what it sold, and the rest is refused where requests are judged.
+//
+// How long it takes tells nothing about stored keys: what is compared are HMACs
+// under a secret that the caller does not have, so he cannot choose a key whose
+// hash comes near another's.
+func (r *Registry) MerchantByAPIKey(key kessai.Secret) (Merchant, bool) {
+	k := r.known.Load()
+	found, ok := k.apiKeys[r.hashAPIKey(key)]
+	if !ok || found.Status != Active {
+		return Merchant{}, false
+	}
+	m, ok := k.merchants[found.Merchant]
+	return m, ok
+}
+
+func (r *Registry) hashAPIKey(key kessai.Secret) (h [32]byte) {
+	mac := hmac.New(sha256.New, r.o.APIKeySecret)
+	mac.Write([]byte(key.Reveal()))
+	mac.Sum(h[:0])
+	return h
+}
+
+// Customer finds a customer in the store.
+func (r *Registry) Customer(id customers.ID) (c customers.Customer, ok bool, err error) {
+	err = r.view(func(txn *badger.Txn) error { c, ok, err = customers.Get(txn, id); return err })
+	return c, ok, err
+}
+
+// MaxMediaListed is the largest number of media that [Registry.Media] gives.
+const MaxMediaListed = 1000
+
+// Media gives the media of a customer, at most MaxMediaListed.
+func (r *Registry) Media(id customers.ID) (media []customers.Medium, err error) {
+	err = r.view(func(txn *badger.Txn) error {
+		media, err = customers.MediaOf(txn, id, MaxMediaListed)
+		return err
+	})
+	return media, err
+}
+
+// Version counts the imports that changed something.
+func (r *Registry) Version() uint64 { return r.known.Load().meta.Version }
+
+// Stats are the registry's sizes.
+type Stats struct {
+	Version   uint64
+	Counts    Counts
+	DiskBytes int64
+}
+
+// Stats gives the sizes at this moment; those on disk as of the last minute.
+func (r *Registry) Stats() Stats {
+	k := r.known.Load()
+	s := Stats{Version: k.meta.Version, Counts: k.meta.Counts}
+	if r.closed.Load() {
+		return s
+	}
+	lsm, vlog := r.db.Size()
+	s.DiskBytes = lsm + vlog
+	return s
+}
+
+// Close waits for a running import, ends the follower and closes the store.
+func (r *Registry) Close() error {
+	r.importing.Lock()
+	defer r.importing.Unlock()
+	r.loading.Lock()
+	if r.stop != nil {
+		r.stop()
+	}
+	r.loading.Unlock()
+	r.stopped.Wait()
+	r.applying.Lock()
+	defer r.applying.Unlock()
+	if r.closed.Swap(true) {
+		return ErrClosed
+	}
+	return r.db.Close()
+}
+
+func loadKnown(txn *badger.Txn) (*known, error) {
+	k := &known{
+		merchants: make(map[kessai.MerchantID]Merchant),
+		terminals: make(map[kessai.TerminalID]Terminal),
+		apiKeys:   make(map[[32]byte]APIKey),
+	}
+	var err error
+	if k.meta, err = getMeta(txn); err != nil {
+		return k, err
+	}
+	err = each(txn, merchantPrefix, func(key, value []byte) error {
+		m, err := decodeMerchant(key, value)
+		k.merchants[m.ID] = m
+		return err
+	})
+	if err == nil {
+		err = each(txn, terminalPrefix, func(key, value []byte) error {
+			t, err := decodeTerminal(key, value)
+			k.terminals[t.ID] = t
+			return err
+		})
+	}
+	if err == nil {
+		err = each(txn, apiKeyPrefix, func(key, value []byte) error {
+			a, err := decodeAPIKey(key, value)
+			k.apiKeys[a.Hash] = a
+			return err
+		})
+	}
+	if err != nil {
+		return k, err
+	}
+	c := k.meta.Counts
+	if len(k.merchants) != c.Merchants || len(k.terminals) != c.Terminals || len(k.apiKeys) != c.APIKeys {
+		return k, fmt.Errorf("%w: it has %d merchants, %d terminals and %d API keys where it should have %d, %d and %d: import the files again into a new registry",
+			ErrDamaged, len(k.merchants), len(k.terminals), len(k.apiKeys), c.Merchants, c.Terminals, c.APIKeys)
+	}
+	return k, nil
+}
+
+// each calls f with every record whose key begins with the prefix.
+func each(txn *badger.Txn, prefix string, f func(key, value []byte) error) error {
+	o := badger.DefaultIteratorOptions
+	o.Prefix = []byte(prefix)
+	it := txn.NewIterator(o)
+	defer it.Close()
+	for it.Rewind(); it.Valid(); it.Next() {
+		item := it.Item()
+		if err := item.Value(func(v []byte) error { return f(item.Key(), v) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func getMeta(txn *badger.Txn) (m meta, err error) { return m, getJSON(txn, metaKey, &m) }
+
+// getJSON reads a record into v, and leaves v alone where there is none.
+func getJSON(txn *badger.Txn, key []byte, v any) error {
+	item, err := txn.Get(key)
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return item.Value(func(b []byte) error { return unreadable(string(key), json.Unmarshal(b, v)) })
+}

@@ -1,0 +1,384 @@
+package merchants
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"kessai"
+	"kessai/cache"
+	"kessai/customers"
+)
+
+func TestDemoFile(t *testing.T) {
+	r, a := newRegistry(t)
+	sum := do(t, r, "demo.yaml", demo(t))
+	want := Summary{
+		Version: 1, Merchants: Count{Added: 2}, Terminals: Count{Added: 5},
+		APIKeys: Count{Added: 2}, Customers: Count{Added: 3}, Media: Count{Added: 6},
+	}
+	if diff := cmp.Diff(want, sum); diff != "" {
+		t.Errorf("summary (-want +got):\n%s", diff)
+	}
+	for name, balance := range map[string]int64{
+		"customer/1234567890": 1235000, "customer/2345678901": 500, "customer/3456789012": 100000,
+		"merchant/AOI000000000001": 0, "merchant/VEND00000000001": 0,
+	} {
+		if acc, ok := a.byName(name); !ok || acc.Balance != balance || acc.Currency != kessai.JPY {
+			t.Errorf("account %s: %+v, %v; want balance %d", name, acc, ok, balance)
+		}
+	}
+	for key, want := range map[kessai.Secret]string{"sk_test_aoi": "Kissaten Aoi", "sk_test_vend": "Vending"} {
+		if m, ok := r.MerchantByAPIKey(key); !ok || m.Name != want {
+			t.Errorf("a sample key finds %q, %v; want %q", m.Name, ok, want)
+		}
+	}
+	if _, ok := r.MerchantByAPIKey("sk_test_nobody"); ok {
+		t.Error("an unknown key finds a merchant")
+	}
+	if m, _ := r.Merchant(merchant(t, "AOI000000000001")); m.MCC != "5814" || m.Currency != kessai.JPY {
+		t.Errorf("merchant: %+v", m)
+	}
+	if term, _ := r.Terminal(terminal(t, "VEND0001")); term.Operation != Vending || term.Merchant != merchant(t, "VEND00000000001") {
+		t.Errorf("terminal: %+v", term)
+	}
+	c, ok, err := r.Customer("1234567890")
+	if err != nil || !ok || c.Name != "Suzuki" {
+		t.Errorf("customer: %+v, %v, %v", c, ok, err)
+	}
+	media, err := r.Media("1234567890")
+	if err != nil || len(media) != 4 {
+		t.Errorf("customer has %d media, %v; want 4", len(media), err)
+	}
+	if none, err := r.Media("123456789"); err != nil || len(none) != 0 {
+		t.Errorf("the beginning of a customer ID finds %d media, %v", len(none), err)
+	}
+	if got := r.Stats().Counts; got != (Counts{2, 5, 2, 3, 6}) {
+		t.Errorf("counts: %+v", got)
+	}
+}
+
+func TestV1_SnapshotSaysWhatTheRegistrySays(t *testing.T) {
+	r, a := newRegistry(t)
+	do(t, r, "demo.yaml", demo(t))
+	s, err := r.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	number := func(name string) uint32 {
+		acc, ok := a.byName(name)
+		if !ok {
+			t.Fatalf("no account %s", name)
+		}
+		return uint32(acc.ID)
+	}
+	suzuki, aoi := number("customer/1234567890"), number("merchant/AOI000000000001")
+	limits := cache.Limits{Single: 500000, DayTotal: 1000000}
+	media := map[string]cache.Medium{
+		"4242424242424242": {Status: cache.MediumActive, Expiry: 2912, Allowed: kessai.AllKinds, Account: suzuki, Limits: limits},
+		"4000000000000002": {Status: cache.MediumStolen, Expiry: 2912, Allowed: kessai.AllKinds, Account: suzuki},
+		"4000000000000044": {Status: cache.MediumLost, Expiry: 2912, Allowed: kessai.AllKinds, Account: suzuki},
+		"4000000000000069": {Status: cache.MediumActive, Expiry: 2001, Allowed: kessai.AllKinds, Account: suzuki},
+		"4111111111111111": {Status: cache.MediumActive, Expiry: 2912, Allowed: kessai.AllKinds, Account: number("customer/3456789012")},
+		"378282246310005":  {}, // not registered
+	}
+	for pan, want := range media {
+		if diff := cmp.Diff(want, s.Medium(medium(t, pan))); diff != "" {
+			t.Errorf("medium that ends in %s (-want +got):\n%s", pan[len(pan)-4:], diff)
+		}
+	}
+	low := cache.Terminal{
+		Status: cache.TerminalActive, Merchant: merchant(t, "AOI000000000001"), Account: aoi, Currency: kessai.JPY,
+		Allowed: kessai.AllKinds, Limits: cache.Limits{Single: 5000, DayTotal: 8000, DayCount: 3},
+	}
+	if diff := cmp.Diff(low, s.Terminal(terminal(t, "AOI00002"))); diff != "" {
+		t.Errorf("terminal AOI00002 (-want +got):\n%s", diff)
+	}
+	for id, partial := range map[string]bool{"AOI00001": true, "AOI00003": false, "VEND0001": false} {
+		if got := s.Terminal(terminal(t, id)); got.Status != cache.TerminalActive || got.Partial != partial {
+			t.Errorf("terminal %s: %+v", id, got)
+		}
+	}
+	if s.Terminal(terminal(t, "AOI00009")).Status != cache.TerminalBlocked || s.Terminal(terminal(t, "AOI00008")).Status != cache.TerminalUnknown {
+		t.Error("blocked and unknown terminals are not told apart")
+	}
+	if vend := s.Terminal(terminal(t, "VEND0001")); vend.Allowed.Has(kessai.Refund) || !vend.Allowed.Has(kessai.Purchase) {
+		t.Error("the vending machine's kinds are wrong")
+	}
+	if !s.HasMerchant(merchant(t, "VEND00000000001")) || s.HasMerchant(merchant(t, "NOBODY")) {
+		t.Error("merchants are wrong")
+	}
+	if n, m := s.Sizes(); n != 6 || m != 5 || s.Version() != 1 {
+		t.Errorf("%d media, %d terminals, version %d", n, m, s.Version())
+	}
+}
+
+func TestV1_ImportReachesTheCacheBeforeItReturns(t *testing.T) {
+	r, _ := newRegistry(t)
+	var c cache.Cache
+	if err := r.Follow(t.Context(), &c, time.Hour, nil); err != nil {
+		t.Fatal(err)
+	}
+	if n, _ := c.Load().Sizes(); n != 0 {
+		t.Fatalf("%d media before any import", n)
+	}
+	do(t, r, "demo.yaml", demo(t))
+	card := medium(t, "4242424242424242")
+	if c.Load().Medium(card).Status != cache.MediumActive {
+		t.Error("the cache does not have the card after the import")
+	}
+	do(t, r, "media.csv", "pan,customer,expiry,status\n4242424242424242,1234567890,2912,stolen\n")
+	if c.Load().Medium(card).Status != cache.MediumStolen {
+		t.Error("the cache does not know that the card is stolen after the import")
+	}
+	do(t, r, "merchants.csv", "id,name,mcc,currency,status\nAOI000000000001,Kissaten Aoi,5814,JPY,blocked\n")
+	if c.Load().Terminal(terminal(t, "AOI00001")).Status != cache.MerchantBlocked {
+		t.Error("the cache does not know that the terminal's merchant is blocked")
+	}
+	if m, ok := r.MerchantByAPIKey("sk_test_aoi"); !ok || m.Status != Blocked {
+		t.Errorf("a blocked merchant's key finds %+v, %v", m, ok)
+	}
+	do(t, r, "keys.csv", "merchant,key,status\nAOI000000000001,sk_test_aoi,blocked\n")
+	if _, ok := r.MerchantByAPIKey("sk_test_aoi"); ok {
+		t.Error("a blocked key still finds its merchant")
+	}
+}
+
+func TestV1_RefreshAtAnInterval(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAccounts()
+		r, err := OpenRegistry(testOptions(t, t.TempDir(), a))
+		if err != nil {
+			t.Fatal(err)
+		}
+		do(t, r, "demo.yaml", demo(t))
+		var c cache.Cache
+		var errs []error
+		observe := func(_ time.Duration, err error) { errs = append(errs, err) }
+		if err := r.Follow(t.Context(), &c, time.Minute, observe); err != nil {
+			t.Fatal(err)
+		}
+		first := c.Load().Loaded()
+		time.Sleep(10*time.Minute + time.Second)
+		synctest.Wait()
+		if len(errs) != 11 || errors.Join(errs...) != nil {
+			t.Errorf("%d loads, errors %v; want 11 and none", len(errs), errors.Join(errs...))
+		}
+		if got := c.Load().Loaded().Sub(first); got < 10*time.Minute {
+			t.Errorf("after ten minutes the cache was refreshed %v after the start", got)
+		}
+		if err := r.Close(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		if len(errs) != 11 {
+			t.Error("it goes on loading after Close")
+		}
+	})
+}
+
+func TestV1_FailedRefreshKeepsTheOldSnapshot(t *testing.T) {
+	r, a := newRegistry(t)
+	do(t, r, "demo.yaml", demo(t))
+	var c cache.Cache
+	var last error
+	if err := r.Follow(t.Context(), &c, time.Hour, func(_ time.Duration, err error) { last = err }); err != nil {
+		t.Fatal(err)
+	}
+	before := c.Load()
+	a.mu.Lock()
+	lost := a.all["customer/2345678901"]
+	delete(a.all, lost.Name)
+	a.mu.Unlock()
+	_, err := r.Import(t.Context(), parse(t, "t.csv", "id,merchant,operation\nAOI00004,AOI000000000001,attended\n"), nil)
+	if !errors.Is(err, ErrDamaged) || !errors.Is(last, ErrDamaged) || !strings.Contains(err.Error(), "customer/2345678901") {
+		t.Errorf("import ends with %v, load with %v; want the missing account named", err, last)
+	}
+	if c.Load() != before {
+		t.Error("a load that failed changed the cache")
+	}
+	a.mu.Lock()
+	a.all[lost.Name] = lost
+	a.mu.Unlock()
+	if err := r.Refresh(); err != nil {
+		t.Fatal(err)
+	}
+	if c.Load().Terminal(terminal(t, "AOI00004")).Status != cache.TerminalActive {
+		t.Error("the next load does not bring what the failed one missed")
+	}
+}
+
+func TestOneFollower(t *testing.T) {
+	r, _ := newRegistry(t)
+	if err := r.Follow(t.Context(), new(cache.Cache), 0, nil); err == nil {
+		t.Error("an interval of zero is taken")
+	}
+	if err := r.Follow(t.Context(), new(cache.Cache), time.Hour, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Follow(t.Context(), new(cache.Cache), time.Hour, nil); err == nil {
+		t.Error("a second cache follows")
+	}
+}
+
+func TestLockedByAnother(t *testing.T) {
+	dir, a := t.TempDir(), newAccounts()
+	r, err := OpenRegistry(testOptions(t, dir, a))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenRegistry(testOptions(t, dir, a)); !errors.Is(err, ErrLocked) || errors.Is(err, ErrDamaged) {
+		t.Errorf("opened twice: %v; want ErrLocked", err)
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Close(); !errors.Is(err, ErrClosed) {
+		t.Errorf("closed twice: %v; want ErrClosed", err)
+	}
+	if _, err := r.Import(t.Context(), parse(t, "demo.yaml", demo(t)), nil); !errors.Is(err, ErrClosed) {
+		t.Errorf("import after Close: %v; want ErrClosed", err)
+	}
+	if _, err := r.Snapshot(); !errors.Is(err, ErrClosed) {
+		t.Errorf("snapshot after Close: %v; want ErrClosed", err)
+	}
+	if _, _, err := r.Customer("1234567890"); !errors.Is(err, ErrClosed) {
+		t.Errorf("look-up after Close: %v; want ErrClosed", err)
+	}
+	r.Stats()
+}
+
+func TestDamagedStoreIsRefused(t *testing.T) {
+	dir, a := t.TempDir(), newAccounts()
+	if err := os.MkdirAll(filepath.Join(dir, "registry"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "registry", "MANIFEST"), []byte("no manifest"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenRegistry(testOptions(t, dir, a)); !errors.Is(err, ErrDamaged) {
+		t.Errorf("got %v; want ErrDamaged", err)
+	}
+}
+
+func TestOptionsAreNeeded(t *testing.T) {
+	whole := testOptions(t, t.TempDir(), newAccounts())
+	for name, cut := range map[string]func(*Options){
+		"folder": func(o *Options) { o.Dir = "" }, "accounts": func(o *Options) { o.OpenAccounts = nil },
+		"look-up": func(o *Options) { o.Account = nil }, "hasher": func(o *Options) { o.Hasher = nil },
+		"secret": func(o *Options) { o.APIKeySecret = make([]byte, 31) },
+	} {
+		o := whole
+		cut(&o)
+		if r, err := OpenRegistry(o); err == nil {
+			t.Errorf("opened without %s", name)
+			_ = r.Close()
+		}
+	}
+}
+
+// Nothing of a card number or API key may lie in the store, in the clear or not.
+func TestNoSecretOnDisk(t *testing.T) {
+	dir, a := t.TempDir(), newAccounts()
+	r, err := OpenRegistry(testOptions(t, dir, a))
+	if err != nil {
+		t.Fatal(err)
+	}
+	do(t, r, "demo.yaml", demo(t))
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	err = filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if strings.Contains(string(b), "Kissaten Aoi") {
+			found++
+		}
+		for _, secret := range []string{"4242424242424242", "5555555555554444", "sk_test_aoi", "sk_test_vend"} {
+			if strings.Contains(string(b), secret) {
+				t.Errorf("%s holds a secret in clear", path)
+			}
+		}
+		return err
+	})
+	if err != nil || found == 0 {
+		t.Fatalf("the search saw nothing: %v", err)
+	}
+}
+
+// Readers of cache and registry while imports go on see each import whole: all
+// media of a customer have the same status.
+func TestV1_ReadersNeverSeeAPart(t *testing.T) {
+	r, _ := newRegistry(t)
+	do(t, r, "demo.yaml", demo(t))
+	var c cache.Cache
+	if err := r.Follow(t.Context(), &c, time.Millisecond, nil); err != nil {
+		t.Fatal(err)
+	}
+	const n = 50
+	file := func(status string) *Import {
+		var b strings.Builder
+		b.WriteString("pan,customer,status\n")
+		for i := range n {
+			b.WriteString(pan(i) + ",3456789012," + status + "\n")
+		}
+		return parse(t, "m.csv", b.String())
+	}
+	files := []*Import{file("active"), file("blocked")}
+	var ids []kessai.MediumID
+	for i := range n {
+		ids = append(ids, medium(t, pan(i)))
+	}
+	if _, err := r.Import(t.Context(), files[0], nil); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var readers sync.WaitGroup
+	readers.Go(func() {
+		for ctx.Err() == nil {
+			s := c.Load()
+			for _, id := range ids {
+				if s.Medium(id).Status != s.Medium(ids[0]).Status {
+					t.Error("the cache has a part of an import")
+					return
+				}
+			}
+		}
+	})
+	readers.Go(func() {
+		for ctx.Err() == nil {
+			media, err := r.Media("3456789012")
+			if err != nil || len(media) != n+1 {
+				t.Errorf("%d media, %v", len(media), err)
+				return
+			}
+			with := map[customers.Status]int{}
+			for _, m := range media {
+				with[m.Status]++
+			}
+			if with[customers.Active] != n+1 && with[customers.Active] != 1 {
+				t.Errorf("the registry shows a part of an import: %v", with)
+				return
+			}
+		}
+	})
+	for i := range 20 {
+		if _, err := r.Import(t.Context(), files[(i+1)%2], nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cancel()
+	readers.Wait()
+}

@@ -1,0 +1,291 @@
+package merchants
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"kessai/authz/ledger"
+	"kessai/customers"
+)
+
+// stager checks records against the registry and puts those that differ into
+// the staging area.
+type stager struct {
+	r      *Registry
+	ctx    context.Context
+	file   string
+	txn    *badger.Txn // the registry as it was before
+	wb     *badger.WriteBatch
+	staged int
+	keys   map[string]struct{} // of the file's merchants and customers
+	tick   func()
+}
+
+func (r *Registry) stage(ctx context.Context, im *Import, progress func(done, total int)) (st state, sum Summary, err error) {
+	if err := r.setState(state{Begun: true}); err != nil {
+		return st, sum, err
+	}
+	r.step("begun")
+	txn := r.db.NewTransaction(false)
+	defer txn.Discard()
+	done := 0
+	s := &stager{r: r, ctx: ctx, file: im.file, txn: txn, wb: r.db.NewWriteBatch(), keys: make(map[string]struct{})}
+	defer func() { s.wb.Cancel() }()
+	s.tick = func() {
+		if done++; done%r.batch == 0 {
+			progress(done, 2*im.Len())
+		}
+	}
+	if st.Next, err = getMeta(txn); err != nil {
+		return st, sum, err
+	}
+	if err = s.all(im, &sum); err != nil {
+		return st, sum, err
+	}
+	if err = s.wb.Flush(); err != nil {
+		return st, sum, err
+	}
+	r.step("staged")
+	if s.staged > 0 {
+		st.Next.Version++
+	}
+	c := &st.Next.Counts
+	c.Merchants += sum.Merchants.Added
+	c.Terminals += sum.Terminals.Added
+	c.APIKeys += sum.APIKeys.Added
+	c.Customers += sum.Customers.Added
+	c.Media += sum.Media.Added
+	sum.Version = st.Next.Version
+	st.Begun, st.Committed, st.Staged = true, true, s.staged
+	return st, sum, nil
+}
+
+// all goes through the file, what is referred to before what refers to it.
+func (s *stager) all(im *Import, sum *Summary) error {
+	for _, e := range im.merchants {
+		if err := s.merchant(e.v, e.at, &sum.Merchants); err != nil {
+			return err
+		}
+	}
+	for _, e := range im.customers {
+		if err := s.customer(e.v, e.at, &sum.Customers); err != nil {
+			return err
+		}
+	}
+	for _, e := range im.terminals {
+		if err := s.terminal(e.v, e.at, &sum.Terminals); err != nil {
+			return err
+		}
+	}
+	for _, e := range im.apiKeys {
+		if err := s.apiKey(e.v, e.at, &sum.APIKeys); err != nil {
+			return err
+		}
+	}
+	for i := range im.media {
+		if err := s.medium(&im.media[i].v, im.media[i].at, &sum.Media); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *stager) merchant(m Merchant, at place, c *Count) error {
+	key := m.key()
+	s.keys[string(key)] = struct{}{}
+	old, err := s.get(key)
+	if err != nil {
+		return err
+	}
+	if old != nil {
+		was, err := decodeMerchant(key, old)
+		if err != nil {
+			return err
+		}
+		if was.Currency != m.Currency {
+			return s.fault("merchants", at, "currency", "cannot change from "+was.Currency.String()+": the merchant has an account in it")
+		}
+	}
+	open, err := s.account(m.Account(), "merchants", at)
+	if err != nil {
+		return err
+	}
+	return s.put(key, old, m.encode(), open, c)
+}
+
+func (s *stager) customer(v customers.Customer, at place, c *Count) error {
+	key := customers.Key(v.ID)
+	s.keys[string(key)] = struct{}{}
+	old, err := s.get(key)
+	if err != nil {
+		return err
+	}
+	if old != nil {
+		was, err := customers.Decode(old)
+		if err != nil {
+			return err
+		}
+		if was.Currency != v.Currency {
+			return s.fault("customers", at, "currency", "cannot change from "+was.Currency.String()+": the customer has an account in it")
+		}
+		v.Opening = was.Opening // it was used when the account was opened, and is of no use again
+	}
+	open, err := s.account(v.Account(), "customers", at)
+	if err != nil {
+		return err
+	}
+	return s.put(key, old, v.Encode(), open, c)
+}
+
+// account reports whether the book has the account just as it is asked for.
+func (s *stager) account(want ledger.AccountSpec, section string, at place) (open bool, err error) {
+	have, ok := s.r.o.Account(want.Name)
+	if !ok {
+		return false, nil
+	}
+	if have.Kind != want.Kind || have.Currency != want.Currency {
+		return false, s.fault(section, at, "currency", "does not agree with the account in the book, which is in "+have.Currency.String())
+	}
+	return have.Overdraft == want.Overdraft, nil
+}
+
+func (s *stager) terminal(t Terminal, at place, c *Count) error {
+	if err := s.exists(Merchant{ID: t.Merchant}.key(), "terminals", at, "merchant", "is neither in this file nor in the registry"); err != nil {
+		return err
+	}
+	key := t.key()
+	old, err := s.get(key)
+	if err != nil {
+		return err
+	}
+	return s.put(key, old, t.encode(), true, c)
+}
+
+func (s *stager) apiKey(e keyEntry, at place, c *Count) error {
+	if err := s.exists(Merchant{ID: e.merchant}.key(), "api_keys", at, "merchant", "is neither in this file nor in the registry"); err != nil {
+		return err
+	}
+	k := APIKey{Hash: s.r.hashAPIKey(e.key), Merchant: e.merchant, Status: e.status}
+	key := k.key()
+	old, err := s.get(key)
+	if err != nil {
+		return err
+	}
+	if old != nil {
+		was, err := decodeAPIKey(key, old)
+		if err != nil {
+			return err
+		}
+		if was.Merchant != k.Merchant {
+			return s.fault("api_keys", at, "key", "belongs to another merchant: give every merchant keys of its own")
+		}
+	}
+	return s.put(key, old, k.encode(), true, c)
+}
+
+func (s *stager) medium(e *mediumEntry, at place, c *Count) error {
+	if err := s.exists(customers.Key(e.Customer), "media", at, "customer", "is neither in this file nor in the registry"); err != nil {
+		return err
+	}
+	m := e.Medium
+	m.ID, m.Last4 = s.r.o.Hasher.Medium(e.pan), e.pan.Last4()
+	key := customers.MediumKey(m.ID)
+	old, err := s.get(key)
+	if err != nil {
+		return err
+	}
+	if old != nil {
+		was, err := customers.DecodeMedium(key, old)
+		if err != nil {
+			return unreadable("medium", err)
+		}
+		if was.Customer != m.Customer {
+			return s.fault("media", at, "customer", "cannot change: the medium belongs to another customer")
+		}
+	}
+	if old == nil {
+		if err := s.write(m.OwnerKey(), nil); err != nil {
+			return err
+		}
+	}
+	return s.put(key, old, m.Encode(), true, c)
+}
+
+func (s *stager) fault(section string, at place, field, problem string) error {
+	return &FileError{File: s.file, Line: int(at.line), Section: section, Record: int(at.record), Field: field, Problem: problem}
+}
+
+// exists checks that what a record refers to is in the file or in the registry.
+func (s *stager) exists(key []byte, section string, at place, field, problem string) error {
+	if _, ok := s.keys[string(key)]; ok {
+		return nil
+	}
+	_, err := s.txn.Get(key)
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return s.fault(section, at, field, problem)
+	}
+	return err
+}
+
+// get gives the record that the registry has; nil where it has none.
+func (s *stager) get(key []byte) ([]byte, error) {
+	item, err := s.txn.Get(key)
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return item.ValueCopy(nil)
+}
+
+// put counts a record, and stages it unless it is in place just like that.
+func (s *stager) put(key, old, value []byte, inPlace bool, c *Count) error {
+	defer s.tick()
+	switch {
+	case old == nil:
+		c.Added++
+	case inPlace && bytes.Equal(old, value):
+		c.Unchanged++
+		return nil
+	default:
+		c.Changed++
+	}
+	return s.write(key, value)
+}
+
+// write puts one record into the staging area. A staged value is the length of
+// the key, the key, and the value.
+func (s *stager) write(key, value []byte) error {
+	b := binary.BigEndian.AppendUint16(make([]byte, 0, 2+len(key)+len(value)), uint16(len(key)))
+	b = append(append(b, key...), value...)
+	if err := s.wb.Set(stagedKey(s.staged), b); err != nil {
+		return err
+	}
+	if s.staged++; s.staged%s.r.batch != 0 {
+		return nil
+	}
+	if err := s.wb.Flush(); err != nil {
+		return err
+	}
+	s.r.step("stage")
+	s.wb = s.r.db.NewWriteBatch()
+	return s.ctx.Err()
+}
+
+const stagedPrefix = "staged/"
+
+func stagedKey(n int) []byte { return binary.BigEndian.AppendUint64([]byte(stagedPrefix), uint64(n)) }
+
+func splitStaged(b []byte) (key, value []byte, err error) {
+	if len(b) < 2 || len(b) < 2+int(binary.BigEndian.Uint16(b)) {
+		return nil, nil, fmt.Errorf("%w: a staged record cannot be read", ErrDamaged)
+	}
+	n := 2 + int(binary.BigEndian.Uint16(b))
+	return b[2:n], b[n:], nil
+}
