@@ -99,7 +99,23 @@ func (id TerminalID) IsZero() bool { return id == TerminalID{} }
 type TxID uint64
 
 // RRN gives the twelve digits that ISO 8583 DE37 carries.
-func (id TxID) RRN() string { return fmt.Sprintf("%012d", uint64(id)) }
+func (id TxID) RRN() string { return string(id.AppendRRN(nil)) }
+
+// AppendRRN appends the twelve digits of [TxID.RRN].
+func (id TxID) AppendRRN(dst []byte) []byte { return appendDigits(dst, uint64(id), 12) }
+
+// appendDigits appends the last n decimal digits of v.
+func appendDigits(dst []byte, v uint64, n int) []byte {
+	start := len(dst)
+	for range n {
+		dst = append(dst, '0')
+	}
+	for i := len(dst) - 1; i >= start; i-- {
+		dst[i] = '0' + byte(v%10)
+		v /= 10
+	}
+	return dst
+}
 
 // String gives the identifier that JSON callers see, for example pay_000000000042.
 func (id TxID) String() string { return "pay_" + id.RRN() }
@@ -125,8 +141,11 @@ func ParseTxID(s string) (TxID, bool) {
 // ApprovalCode gives the six digits of ISO 8583 DE38 for an approved
 // transaction. It is a permutation of the last six digits of the number, so
 // neighbours in the book do not carry neighbouring codes.
-func (id TxID) ApprovalCode() string {
-	return fmt.Sprintf("%06d", (uint64(id)%1_000_000*387_420_489+271_828)%1_000_000)
+func (id TxID) ApprovalCode() string { return string(id.AppendApprovalCode(nil)) }
+
+// AppendApprovalCode appends the six digits of [TxID.ApprovalCode].
+func (id TxID) AppendApprovalCode(dst []byte) []byte {
+	return appendDigits(dst, uint64(id)%1_000_000*387_420_489+271_828, 6)
 }
 
 // STAN is the systems trace audit number, ISO 8583 DE11: 0 to 999999.

@@ -8,9 +8,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -116,13 +118,20 @@ func inChildren(t *testing.T, children int) (rnd *rand.Rand, done bool) {
 	if os.Getenv("KESSAI_SOAK") != "" {
 		children *= 20
 	}
+	var running sync.WaitGroup
+	places := make(chan struct{}, runtime.NumCPU())
 	for i := range children {
-		c := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
-		c.Env = append(os.Environ(), fmt.Sprintf("%s=%d", env, i))
-		if out, err := c.CombinedOutput(); err != nil {
-			t.Fatalf("seed %d: %v\n%s", i, err, out)
-		}
+		places <- struct{}{}
+		running.Go(func() {
+			c := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+			c.Env = append(os.Environ(), fmt.Sprintf("%s=%d", env, i))
+			if out, err := c.CombinedOutput(); err != nil {
+				t.Errorf("seed %d: %v\n%s", i, err, out)
+			}
+			<-places
+		})
 	}
+	running.Wait()
 	return nil, true
 }
 

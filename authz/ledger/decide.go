@@ -16,12 +16,12 @@ const MaxNote = 32 << 10
 // check refuses operations that no caller should make.
 func (op *Op) check() error {
 	switch {
-	case op.Amount < 0 || op.Amount > kessai.MaxAmount || op.CashBack < 0 || op.CashBack > op.Amount:
-		return fmt.Errorf("%w: amount out of range", errOp)
 	case len(op.Note) > MaxNote:
 		return fmt.Errorf("%w: note of %d bytes, at most %d are kept", errOp, len(op.Note), MaxNote)
 	case !op.Verdict.IsApproval():
-		return nil
+		return nil // recorded as it was asked, however odd; nothing moves
+	case op.Amount < 0 || op.Amount > kessai.MaxAmount || op.CashBack < 0 || op.CashBack > op.Amount:
+		return fmt.Errorf("%w: amount out of range", errOp)
 	case op.Kind.FollowsUp() && op.Original.IsZero():
 		return fmt.Errorf("%w: a %s names no original", errOp, op.Kind)
 	case op.Kind.FollowsUp() || op.Kind == kessai.Refund && !op.Original.IsZero():

@@ -1,0 +1,186 @@
+package ledger
+
+import (
+	"bytes"
+	"errors"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"kessai"
+)
+
+// fullTx has every field set that is written into a block.
+func fullTx() Tx {
+	return Tx{
+		ID: 7, Kind: kessai.PreAuthorization, Code: kessai.PartialApproval, Wire: WireJSON,
+		Names:    [2]Name{{Key: Key{1}, Digest: [16]byte{2}}, {Key: Key{3}, Digest: [16]byte{4}}},
+		Merchant: aoi, Terminal: aoiPOS, Medium: kessai.MediumID{5}, Last4: kessai.Last4{'4', '2', '4', '2'},
+		STAN: 123_456, Transmitted: -1, Block: 9, Time: 1_700_000_000_000_000_001, Day: 20_000,
+		Customer: 3, Shop: 4, Currency: kessai.JPY, Requested: kessai.MaxAmount, Amount: 450, CashBack: 50,
+		Available: -7, Original: 6, OriginalKey: Key{8}, Counted: CountedMedium | CountedTerminal, HoldFor: 60, HasNote: true,
+	}
+}
+
+func TestEncodingKeepsEveryField(t *testing.T) {
+	tx := fullTx()
+	full := tx
+	full.Status, full.Reversed, full.Refunded, full.Held, full.Deadline, full.Ended = Captured, 1, 2, 3, 4, 5
+	d := decoder{b: appendRow(nil, &full)}
+	if got := d.row(); d.bad || len(d.b) > 0 || got != full {
+		t.Errorf("a row came back changed:\n%s", cmp.Diff(full, got))
+	}
+	b := block{number: 9, time: tx.Time, day: tx.Day, prev: [32]byte{1}, count: 5}
+	b.body = appendTx(b.body, &tx, []byte("note"))
+	b.body = appendAccount(b.body, &AccountSpec{Name: "customer/1", Kind: CustomerAccount, Currency: kessai.EUR, Opening: 5, Overdraft: 6})
+	b.body = appendOverdraft(b.body, 3, 9)
+	b.body = appendExpire(b.body, 12)
+	b.body = appendAlias(b.body, 13, Name{Key: Key{1}, Digest: [16]byte{2}})
+	raw, hash := b.append(nil)
+	back, hash2, err := parseBlock(raw)
+	if err != nil || hash != hash2 || back.number != 9 || back.prev != b.prev || sizeOfBlock(raw) != len(raw) {
+		t.Fatalf("block %+v, %v", back, err)
+	}
+	var got []entry
+	if err := back.entries(func(e *entry) error { got = append(got, *e); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	want := []entry{
+		{kind: entryTx, tx: tx, note: []byte("note")},
+		{kind: entryAccount, account: AccountSpec{Name: "customer/1", Kind: CustomerAccount, Currency: kessai.EUR, Opening: 5, Overdraft: 6}},
+		{kind: entryOverdraft, id: 3, overdraft: 9},
+		{kind: entryExpire, id: 12},
+		{kind: entryAlias, id: 13, name: Name{Key: Key{1}, Digest: [16]byte{2}}},
+	}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(entry{})); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestEveryBitOfABlockIsHashed(t *testing.T) {
+	tx := fullTx()
+	b := block{number: 1, count: 1}
+	b.body = appendTx(nil, &tx, []byte("note"))
+	raw, _ := b.append(nil)
+	for i := range raw {
+		for bit := range 8 {
+			raw[i] ^= 1 << bit
+			if _, _, err := parseBlock(raw); err == nil {
+				t.Fatalf("bit %d of byte %d can change unseen", bit, i)
+			}
+			raw[i] ^= 1 << bit
+		}
+	}
+}
+
+// FuzzBlock reads arbitrary bytes as a block and replays it: no panic, whatever
+// it says, and what is accepted keeps every sum at zero.
+func FuzzBlock(f *testing.F) {
+	tx := fullTx()
+	body := appendAccount(nil, &AccountSpec{Name: "clearing/JPY", Kind: ClearingAccount, Currency: kessai.JPY})
+	body = appendAccount(body, &AccountSpec{Name: "customer/1", Kind: CustomerAccount, Currency: kessai.JPY, Opening: 500})
+	f.Add(uint32(2), body)
+	f.Add(uint32(3), appendTx(body, &tx, []byte("note")))
+	f.Add(uint32(1), appendExpire(nil, 1))
+	f.Add(uint32(1), appendAlias(nil, 1, Name{}))
+	f.Fuzz(func(t *testing.T, count uint32, body []byte) {
+		if len(body) > maxBlock {
+			return
+		}
+		raw, _ := (&block{number: 1, count: count, body: body}).append(nil)
+		b, hash, err := parseBlock(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := newState()
+		if s.replay(&b, hash) == nil {
+			if _, err := s.sums(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		sizeOfBlock(raw)
+	})
+}
+
+// FuzzRow reads arbitrary bytes as a page of a snapshot.
+func FuzzRow(f *testing.F) {
+	tx := fullTx()
+	f.Add(appendRow(nil, &tx))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		d := decoder{b: raw}
+		if got := d.row(); !d.bad {
+			again := decoder{b: appendRow(nil, &got)}
+			if back := again.row(); back != got {
+				t.Fatal(cmp.Diff(got, back))
+			}
+		}
+		d = decoder{b: raw}
+		d.accountRow()
+	})
+}
+
+// TestFrozenTableDoesNotChange changes a table while a freeze of it is read.
+func TestFrozenTableDoesNotChange(t *testing.T) {
+	var tab table[Account]
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for i := range 3 * pageSize / 2 {
+		tab.add(Account{Balance: int64(i)})
+	}
+	row := func(f frozen[Account], no uint64) []byte { return encodePage(f.changed[no], appendAccountRow) }
+	f := tab.freeze(1)
+	first, second := row(f, 0), row(f, 1)
+	for range 10_000 {
+		tab.edit(uint64(1 + rnd.IntN(int(tab.n)))).Balance++
+		if rnd.IntN(50) == 0 {
+			tab.add(Account{})
+		}
+	}
+	if !bytes.Equal(first, row(f, 0)) || !bytes.Equal(second, row(f, 1)) {
+		t.Fatal("a frozen page changed")
+	}
+	g := tab.freeze(2)
+	if g.old[0] != 1 || g.saved[0] != 2 {
+		t.Fatalf("page 0 was saved at %d and then at %d", g.old[0], g.saved[0])
+	}
+	if h := tab.freeze(3); len(h.changed) != 0 || h.saved[0] != 2 {
+		t.Fatal("a page that did not change would be written again")
+	}
+}
+
+func TestReplayRefusesWhatCannotBe(t *testing.T) {
+	s := newState()
+	for _, spec := range []AccountSpec{
+		{Name: "clearing/JPY", Kind: ClearingAccount, Currency: kessai.JPY},
+		{Name: "customer/1", Kind: CustomerAccount, Currency: kessai.JPY, Opening: 500},
+		{Name: "merchant/1", Kind: MerchantAccount, Currency: kessai.JPY},
+	} {
+		if err := s.openAccount(spec); err != nil {
+			t.Fatal(err)
+		}
+	}
+	purchase := func(change func(*Tx)) Tx {
+		tx := Tx{ID: 1, Kind: kessai.Purchase, Customer: 2, Shop: 3, Currency: kessai.JPY, Requested: 500, Amount: 500}
+		change(&tx)
+		return tx
+	}
+	for name, tx := range map[string]Tx{
+		"more than there is":     purchase(func(t *Tx) { t.Amount = 501 }),
+		"a negative amount":      purchase(func(t *Tx) { t.Amount = -1 }),
+		"an unknown account":     purchase(func(t *Tx) { t.Shop = 9 }),
+		"a gap in the numbers":   purchase(func(t *Tx) { t.ID = 2 }),
+		"a completion of a sale": purchase(func(t *Tx) { t.Kind, t.Original = kessai.Completion, 1 }),
+		"a refund of nothing":    purchase(func(t *Tx) { t.Kind, t.Original = kessai.Refund, 5 }),
+		"a reversal of nothing":  purchase(func(t *Tx) { t.Kind, t.Original = kessai.Reversal, 5 }),
+	} {
+		if err := s.apply(&tx); err == nil {
+			t.Errorf("%s was applied", name)
+		}
+	}
+	if err := s.expire(1); err == nil {
+		t.Error("a hold that does not exist expired")
+	}
+	if err := errors.Join(s.alias(1, Name{}), nil); err == nil {
+		t.Error("a transaction that does not exist got a name")
+	}
+}

@@ -1,0 +1,209 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// AdminOptions configures [NewAdmin].
+type AdminOptions struct {
+	Socket string // path of the Unix socket, in the data folder
+
+	// Import reads a file of records into the registry, all of it or nothing.
+	// What it gives back is sent to the caller as JSON.
+	Import  func(ctx context.Context, name string, r io.Reader, progress Progress) (summary any, err error)
+	Refresh func(ctx context.Context) error // loads the cache from the registry
+	Status  func() any                      // what the gateway says of itself; sent as JSON
+
+	MaxBody int64         // bytes of one import. Default 1 GiB
+	Idle    time.Duration // how long a caller may neither send nor take anything. Default 30 s
+	Logger  *slog.Logger  // default: none
+	Metrics *Metrics      // default: a set that nobody reads
+}
+
+// Progress is told how far long work has come. Total is 0 while it is unknown.
+type Progress func(what string, done, total uint64)
+
+// Admin answers on the admin socket: a Unix socket that only the owner of the
+// process and root can use. It speaks HTTP, because that brings framing, limits
+// and deadlines along; no TCP port ever serves these routes.
+//
+//	POST /import?name=FILE   the file as the body; answers with JSON lines
+//	POST /refresh            loads the cache from the registry
+//	GET  /status             what the gateway says of itself
+type Admin struct {
+	o         AdminOptions
+	listener  net.Listener
+	server    *http.Server
+	importing sync.Mutex
+}
+
+// adminLine is one line of the answer to an import. The last one has Summary or
+// Error; a body that ends without either was cut off.
+type adminLine struct {
+	What    string          `json:"what,omitempty"`
+	Done    uint64          `json:"done,omitempty"`
+	Total   uint64          `json:"total,omitempty"`
+	Summary json.RawMessage `json:"summary,omitempty"`
+	Error   string          `json:"error,omitempty"`
+}
+
+// NewAdmin opens the socket. A socket that an earlier process left behind is
+// replaced, but only when nobody answers on it any more.
+func NewAdmin(o AdminOptions) (*Admin, error) {
+	if o.Socket == "" || o.Import == nil || o.Refresh == nil || o.Status == nil {
+		return nil, errors.New("the admin socket needs a path and functions for import, refresh and status")
+	}
+	if o.MaxBody <= 0 {
+		o.MaxBody = 1 << 30
+	}
+	if o.Idle <= 0 {
+		o.Idle = 30 * time.Second
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Metrics == nil {
+		o.Metrics = NewMetrics(MetricsOptions{})
+	}
+	l, err := listenOwner(o.Socket, o.Logger)
+	if err != nil {
+		return nil, err
+	}
+	a := &Admin{o: o, listener: l}
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /import", a.serveImport)
+	mux.HandleFunc("POST /refresh", a.serveRefresh)
+	mux.HandleFunc("GET /status", a.serveStatus)
+	a.server = &http.Server{
+		Handler:           mux,
+		ReadHeaderTimeout: 5 * time.Second,
+		IdleTimeout:       o.Idle,
+		MaxHeaderBytes:    8 << 10,
+		ErrorLog:          slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
+	}
+	return a, nil
+}
+
+// Serve answers until [Admin.Shutdown].
+func (a *Admin) Serve() error {
+	if err := a.server.Serve(a.listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("admin socket: %w", err)
+	}
+	return nil
+}
+
+// Shutdown takes no more callers, waits for an import that is under way until
+// ctx ends, and removes the socket.
+func (a *Admin) Shutdown(ctx context.Context) error {
+	err := a.server.Shutdown(ctx)
+	if err != nil {
+		_ = a.server.Close()
+	}
+	// A server that never served does not know its listener.
+	_ = a.listener.Close()
+	return err
+}
+
+func (a *Admin) serveImport(w http.ResponseWriter, r *http.Request) {
+	if !a.importing.TryLock() {
+		http.Error(w, "another import is under way: wait until it has ended, then try again", http.StatusConflict)
+		return
+	}
+	defer a.importing.Unlock()
+	c := http.NewResponseController(w)
+	// Progress goes out while the file still comes in.
+	if err := c.EnableFullDuplex(); err != nil {
+		http.Error(w, "this connection cannot carry an import", http.StatusInternalServerError)
+		return
+	}
+	body := &patientReader{http.MaxBytesReader(w, r.Body, a.o.MaxBody), c, a.o.Idle}
+	out := &lineWriter{w: w, c: c, idle: a.o.Idle}
+	w.Header().Set("Content-Type", "application/jsonl")
+	name, began := r.URL.Query().Get("name"), time.Now()
+	summary, err := a.o.Import(r.Context(), name, body, func(what string, done, total uint64) {
+		out.write(adminLine{What: what, Done: done, Total: total})
+	})
+	a.o.Metrics.imported(err)
+	a.o.Logger.Info("import", "file", name, "took", time.Since(began), "error", err)
+	out.write(lastLine(summary, err, a.o.MaxBody))
+}
+
+func lastLine(summary any, err error, maxBody int64) adminLine {
+	if tooBig := (*http.MaxBytesError)(nil); errors.As(err, &tooBig) {
+		return adminLine{Error: fmt.Sprintf("the file is larger than %d bytes: nothing was changed; import it in parts", maxBody)}
+	}
+	if err != nil {
+		return adminLine{Error: err.Error()}
+	}
+	b, err := json.Marshal(summary)
+	if err != nil {
+		return adminLine{Error: "the import is done, but its summary cannot be shown"}
+	}
+	return adminLine{Summary: b}
+}
+
+func (a *Admin) serveRefresh(w http.ResponseWriter, r *http.Request) {
+	if err := a.o.Refresh(r.Context()); err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (a *Admin) serveStatus(w http.ResponseWriter, _ *http.Request) {
+	b, err := json.Marshal(a.o.Status())
+	if err != nil {
+		http.Error(w, "the status cannot be shown", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(append(b, '\n'))
+}
+
+// patientReader gives the caller a fresh deadline for every read: a large file
+// may take long, a silent caller may not.
+type patientReader struct {
+	r    io.Reader
+	c    *http.ResponseController
+	idle time.Duration
+}
+
+func (p *patientReader) Read(b []byte) (int, error) {
+	if err := p.c.SetReadDeadline(time.Now().Add(p.idle)); err != nil {
+		return 0, err
+	}
+	return p.r.Read(b)
+}
+
+// lineWriter writes JSON lines, each with a fresh deadline. The first failure
+// ends the writing, not the import: it is whole or nothing by itself.
+type lineWriter struct {
+	mu   sync.Mutex
+	w    io.Writer
+	c    *http.ResponseController
+	idle time.Duration
+	gone bool
+}
+
+func (l *lineWriter) write(line adminLine) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b, err := json.Marshal(line)
+	if err != nil || l.gone {
+		return
+	}
+	_ = l.c.SetWriteDeadline(time.Now().Add(l.idle))
+	if _, err = l.w.Write(append(b, '\n')); err == nil {
+		err = l.c.Flush()
+	}
+	l.gone = err != nil
+}

@@ -1,0 +1,265 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"mime"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/gofiber/fiber/v2"
+
+	"kessai"
+	"kessai/authz"
+	"kessai/authz/ledger"
+)
+
+// apiHandler serves one merchant, whose API key was shown.
+type apiHandler func(c *fiber.Ctx, who kessai.MerchantID) error
+
+// get wraps a reading handler: room, API key, and that JSON can be taken.
+func (h *HTTP) get(serve apiHandler) fiber.Handler {
+	return func(c *fiber.Ctx) error {
+		select {
+		case h.inFlight <- struct{}{}:
+			defer func() { <-h.inFlight }()
+		default:
+			h.o.Metrics.Refused(ledger.WireJSON, RefusedInFlight)
+			return &problem{code: problemBusy, detail: "As many requests as are allowed are being worked on. Nothing was done."}
+		}
+		who, ok := h.authenticate(c.Get(fiber.HeaderAuthorization))
+		if !ok {
+			return &problem{code: problemUnauthorized, detail: "Send the header Authorization: Bearer, followed by the merchant's API key."}
+		}
+		c.Locals(localMerchant, who.String())
+		if c.Accepts(fiber.MIMEApplicationJSON) == "" {
+			return &problem{code: problemNotAcceptable, field: fiber.HeaderAccept}
+		}
+		return serve(c, who)
+	}
+}
+
+func (h *HTTP) authenticate(header string) (kessai.MerchantID, bool) {
+	scheme, key, ok := strings.Cut(header, " ")
+	if !ok || !strings.EqualFold(scheme, "bearer") || key == "" {
+		return kessai.MerchantID{}, false
+	}
+	return h.o.Authenticate(kessai.Secret(key))
+}
+
+// post wraps a handler that changes something: it needs an idempotency key and a
+// plain JSON body, and is refused while the gateway drains.
+func (h *HTTP) post(serve apiHandler) fiber.Handler {
+	return h.get(func(c *fiber.Ctx, who kessai.MerchantID) error {
+		if h.draining.Load() {
+			h.o.Metrics.Refused(ledger.WireJSON, RefusedDraining)
+			return &problem{code: problemDraining, detail: "Nothing was done."}
+		}
+		if p := checkIdempotencyKey(c); p != nil {
+			return p
+		}
+		if e := c.Get(fiber.HeaderContentEncoding); e != "" && e != "identity" {
+			return &problem{code: problemEncoding, field: fiber.HeaderContentEncoding}
+		}
+		if len(c.BodyRaw()) > 0 && !isJSON(c.Get(fiber.HeaderContentType)) {
+			return &problem{code: problemMediaType, field: fiber.HeaderContentType}
+		}
+		return serve(c, who)
+	})
+}
+
+const (
+	headerIdempotencyKey      = "Idempotency-Key"
+	headerIdempotencyReplayed = "Idempotency-Replayed"
+	maxIdempotencyKey         = 255
+)
+
+func checkIdempotencyKey(c *fiber.Ctx) *problem {
+	keys := c.Request().Header.PeekAll(headerIdempotencyKey)
+	if len(keys) == 0 || len(keys[0]) == 0 {
+		return &problem{code: problemKeyMissing, field: headerIdempotencyKey, detail: "Give every new payment a key of its own, and every repeat the key of its first sending."}
+	}
+	bad := len(keys) > 1 || len(keys[0]) > maxIdempotencyKey
+	for _, b := range keys[0] {
+		bad = bad || b < ' ' || b > '~'
+	}
+	if bad {
+		return &problem{code: problemKeyInvalid, field: headerIdempotencyKey, detail: "Send it once, with 1 to 255 printable ASCII characters."}
+	}
+	return nil
+}
+
+func isJSON(contentType string) bool {
+	t, params, err := mime.ParseMediaType(contentType)
+	charset, given := params["charset"]
+	return err == nil && t == fiber.MIMEApplicationJSON && (!given || strings.EqualFold(charset, "utf-8"))
+}
+
+// create serves POST /v1/payments.
+func (h *HTTP) create(c *fiber.Ctx, who kessai.MerchantID) error {
+	start := time.Now()
+	var body jsonCreate
+	if p := jsonDecode(c.BodyRaw(), &body); p != nil {
+		return p
+	}
+	r := &authz.Request{}
+	if p := body.request(r, who, h.o.Hasher); p != nil {
+		return p
+	}
+	return h.authorize(c, r, start, "/v1/payments", &body)
+}
+
+// followUp serves the POSTs below a payment that are about a hold or a refund.
+func (h *HTTP) followUp(kind kessai.Kind) apiHandler {
+	verb := map[kessai.Kind]string{
+		kessai.Completion: "/capture", kessai.Increment: "/increment", kessai.Release: "/release", kessai.Refund: "/refund",
+	}[kind]
+	return func(c *fiber.Ctx, who kessai.MerchantID) error {
+		start := time.Now()
+		original, p := h.find(c, who)
+		if p != nil {
+			return p
+		}
+		var body jsonFollowUp
+		if p := jsonDecodeOptional(c.BodyRaw(), &body); p != nil {
+			return p
+		}
+		r := &authz.Request{Kind: kind, Original: authz.Original{ID: original.ID}}
+		if p := body.request(r, who, original.Currency); p != nil {
+			return p
+		}
+		return h.authorize(c, r, start, "/v1/payments/"+original.ID.String()+verb, &body)
+	}
+}
+
+// reverse serves POST /v1/payments/{id}/reverse.
+func (h *HTTP) reverse(c *fiber.Ctx, who kessai.MerchantID) error {
+	start := time.Now()
+	original, p := h.find(c, who)
+	if p != nil {
+		return p
+	}
+	var body jsonReverse
+	if p := jsonDecodeOptional(c.BodyRaw(), &body); p != nil {
+		return p
+	}
+	r := &authz.Request{Kind: kessai.Reversal, Original: authz.Original{ID: original.ID}}
+	if p := body.request(r, who, original.Currency); p != nil {
+		return p
+	}
+	return h.authorize(c, r, start, "/v1/payments/"+original.ID.String()+"/reverse", &body)
+}
+
+// jsonDecodeOptional reads a body in which everything may be left out, itself
+// included.
+func jsonDecodeOptional(body []byte, into any) *problem {
+	if len(body) == 0 {
+		return nil
+	}
+	return jsonDecode(body, into)
+}
+
+// find gives the payment that the path names. One of another merchant does not
+// exist.
+func (h *HTTP) find(c *fiber.Ctx, who kessai.MerchantID) (ledger.Tx, *problem) {
+	id, ok := kessai.ParseTxID(c.Params("id"))
+	if ok {
+		if t, found := h.o.Book.Find(ledger.Ref{ID: id}); found && t.Merchant == who {
+			return t, nil
+		}
+	}
+	return ledger.Tx{}, &problem{code: problemPaymentNotFound}
+}
+
+// authorize asks the engine and answers with the transaction as it was decided,
+// so that a repeat is answered with the same bytes.
+func (h *HTTP) authorize(c *fiber.Ctx, r *authz.Request, start time.Time, path string, body any) error {
+	r.IdempotencyKey = c.Get(headerIdempotencyKey)
+	r.BodyDigest = jsonDigest(path, body, r)
+	r.Received = h.o.Now()
+	m := h.o.Metrics
+	m.Stage(authz.StageDecode, time.Since(start))
+	m.Began(ledger.WireJSON)
+	// The engine is never told to give up: what is in flight ends, whether or
+	// not the caller is still there to hear of it.
+	reply, err := h.o.Engine.Authorize(context.Background(), r)
+	m.Ended(ledger.WireJSON, time.Since(start))
+	if err != nil {
+		return h.refusal(c, err)
+	}
+	m.Answered(ledger.WireJSON, r.Kind, reply.Code)
+	if reply.Code == kessai.DuplicateTransmission && reply.Tx.ID == 0 {
+		return &problem{code: problemReused, detail: "The Idempotency-Key, or the terminal with this STAN and time, stands for a request with other content. Nothing was done."}
+	}
+	if reply.Replayed {
+		m.Replayed(ledger.WireJSON)
+		c.Set(headerIdempotencyReplayed, "true")
+	}
+	decided := reply.Tx.AsDecided()
+	c.Set(fiber.HeaderLocation, "/v1/payments/"+decided.ID.String())
+	if reply.Replayed { // it may have been made with other items, or over ISO 8583 with none
+		return h.answer(c, fiber.StatusCreated, &decided)
+	}
+	return h.answerWith(c, fiber.StatusCreated, &decided, r.Note)
+}
+
+// refusal turns an error of the engine into a problem.
+func (h *HTTP) refusal(c *fiber.Ctx, err error) *problem {
+	switch {
+	case errors.Is(err, ledger.ErrBusy):
+		h.o.Metrics.Refused(ledger.WireJSON, RefusedBusy)
+		return &problem{code: problemBusy, detail: "The queue of the book is full. Nothing was done."}
+	case errors.Is(err, ledger.ErrClosed):
+		h.o.Metrics.Refused(ledger.WireJSON, RefusedDraining)
+		return &problem{code: problemDraining, detail: "Nothing was done."}
+	case errors.Is(err, ledger.ErrUnknown):
+		return &problem{code: problemUnknown, detail: "It may have been carried out and it may not. Repeat the request with the same Idempotency-Key until it is answered."}
+	}
+	h.o.Logger.Error("the engine failed", "request_id", c.Locals(localRequestID), "error", err)
+	return &problem{code: problemInternal}
+}
+
+// answer writes a payment with the items that were kept with it.
+func (h *HTTP) answer(c *fiber.Ctx, status int, t *ledger.Tx) error {
+	var note []byte
+	if t.HasNote {
+		var err error
+		if note, err = h.o.Book.Note(t.ID); err != nil {
+			h.o.Logger.Error("the items of a payment cannot be read", "payment", t.ID.String(), "error", err)
+			return &problem{code: problemInternal}
+		}
+	}
+	return h.answerWith(c, status, t, note)
+}
+
+func (h *HTTP) answerWith(c *fiber.Ctx, status int, t *ledger.Tx, note []byte) error {
+	start := time.Now()
+	c.Locals(localPayment, t.ID.String())
+	if err := writeJSON(c, status, jsonPaymentOf(t, note)); err != nil {
+		return err
+	}
+	h.o.Metrics.Stage(authz.StageEncode, time.Since(start))
+	return nil
+}
+
+func writeJSON(c *fiber.Ctx, status int, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	c.Status(status)
+	c.Response().SetBodyRaw(body)
+	c.Set(fiber.HeaderContentType, fiber.MIMEApplicationJSON)
+	c.Set(fiber.HeaderCacheControl, "no-store")
+	return nil
+}
+
+// show serves GET /v1/payments/{id}: the payment as it stands now.
+func (h *HTTP) show(c *fiber.Ctx, who kessai.MerchantID) error {
+	t, p := h.find(c, who)
+	if p != nil {
+		return p
+	}
+	return h.answer(c, fiber.StatusOK, &t)
+}
