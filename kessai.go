@@ -102,10 +102,11 @@ type TxID uint64
 func (id TxID) RRN() string { return string(id.AppendRRN(nil)) }
 
 // AppendRRN appends the twelve digits of [TxID.RRN].
-func (id TxID) AppendRRN(dst []byte) []byte { return appendDigits(dst, uint64(id), 12) }
+func (id TxID) AppendRRN(dst []byte) []byte { return AppendDigits(dst, uint64(id), 12) }
 
-// appendDigits appends the last n decimal digits of v.
-func appendDigits(dst []byte, v uint64, n int) []byte {
+// AppendDigits appends the last n decimal digits of v, with leading zeros: the
+// form of a numeric field in ISO 8583.
+func AppendDigits(dst []byte, v uint64, n int) []byte {
 	start := len(dst)
 	for range n {
 		dst = append(dst, '0')
@@ -145,7 +146,7 @@ func (id TxID) ApprovalCode() string { return string(id.AppendApprovalCode(nil))
 
 // AppendApprovalCode appends the six digits of [TxID.ApprovalCode].
 func (id TxID) AppendApprovalCode(dst []byte) []byte {
-	return appendDigits(dst, uint64(id)%1_000_000*387_420_489+271_828, 6)
+	return AppendDigits(dst, uint64(id)%1_000_000*387_420_489+271_828, 6)
 }
 
 // STAN is the systems trace audit number, ISO 8583 DE11: 0 to 999999.

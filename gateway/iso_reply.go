@@ -30,14 +30,14 @@ func isoReply(out, in *iso8583.Message, code kessai.ResponseCode, reply *authz.R
 	}
 	tx := &reply.Tx
 	var b [20]byte
-	out.Set(37, appendDigits(b[:0], uint64(tx.ID), 12))
+	out.Set(37, tx.ID.AppendRRN(b[:0]))
 	if !code.IsApproval() {
 		return
 	}
-	out.SetString(38, tx.ID.ApprovalCode())
+	out.Set(38, tx.ID.AppendApprovalCode(b[:0]))
 	switch tx.Kind {
 	case kessai.Purchase, kessai.CashBack, kessai.Refund, kessai.PreAuthorization, kessai.Increment, kessai.Completion:
-		out.Set(4, appendDigits(b[:0], uint64(tx.Amount), 12))
+		out.Set(4, kessai.AppendDigits(b[:0], uint64(tx.Amount), 12))
 	case kessai.BalanceInquiry:
 		out.Set(54, appendAvailable(b[:0], tx.Available, tx.Currency))
 	}
@@ -58,20 +58,7 @@ func appendAvailable(b []byte, v int64, c kessai.Currency) []byte {
 		sign, v = 'D', -max(v, -kessai.MaxAmount)
 	}
 	b = append(b, "0002"...)
-	b = appendDigits(b, uint64(c), 3)
+	b = kessai.AppendDigits(b, uint64(c), 3)
 	b = append(b, sign)
-	return appendDigits(b, uint64(min(v, kessai.MaxAmount)), 12)
-}
-
-// appendDigits writes the last width digits of v.
-func appendDigits(b []byte, v uint64, width int) []byte {
-	at := len(b)
-	for range width {
-		b = append(b, '0')
-	}
-	for i := len(b) - 1; i >= at; i-- {
-		b[i] = byte('0' + v%10)
-		v /= 10
-	}
-	return b
+	return kessai.AppendDigits(b, uint64(min(v, kessai.MaxAmount)), 12)
 }

@@ -115,7 +115,10 @@ func inChildren(t *testing.T, children int) (rnd *rand.Rand, done bool) {
 	if seed, err := strconv.ParseUint(os.Getenv(env), 10, 64); err == nil {
 		return rand.New(rand.NewPCG(seed, 7)), false
 	}
-	if os.Getenv("KESSAI_SOAK") != "" {
+	switch {
+	case raceEnabled:
+		children = 1
+	case os.Getenv("KESSAI_SOAK") != "":
 		children *= 20
 	}
 	var running sync.WaitGroup

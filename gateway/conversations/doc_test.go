@@ -1,0 +1,66 @@
+// Package conversations holds the gateway to its word, story by story: what
+// terminals and shops say over both wires, and what each of them must hear, and
+// when.
+//
+// What it is for: the whole gateway (stores, book, registry, engine, both wires)
+// under virtual time, with everything real but the sockets, which are pipes.
+// What it is not for: the form of messages (pos/iso8583), load, power cuts (the
+// crash tests), or the command line (cmd/kessai).
+//
+// Start reading with a story in testdata, then come back here for the words. A
+// story is a text file. What stands behind # says what it proves. A block is a
+// few commands, a line of four hyphens, and what was heard. TestConversations
+// plays every story and compares; with -update it writes down what was heard.
+//
+// # Who speaks
+//
+// Over ISO 8583, each with a connection of its own that is made on first use:
+//
+//	till      AOI00001, can handle the approval of a part
+//	till2     AOI00002, a till with low limits
+//	till3     AOI00003, a till that cannot handle a part
+//	blocked   AOI00009, taken out of service
+//	machine   VEND0001, the vending machine of another merchant
+//	stranger  NOBODY01, registered nowhere
+//
+// Over JSON, with the API key of a merchant: aoi (at terminal AOI00001) and vend
+// (at VEND0001). The cards are suzuki, sato, third (100,000 JPY, no limits),
+// stolen, lost, expired, unknown (registered nowhere) and mistyped.
+//
+// # What they say, over either wire
+//
+//	purchase 450 card=suzuki       cash-back 3450 cash=3000 card=suzuki
+//	refund 150 card=suzuki         refund 150 of=coffee
+//	balance card=suzuki            verify card=suzuki
+//	pre-auth 5000 card=suzuki      increment 1000 of=room
+//	complete 4000 of=room          release of=room
+//	reverse of=coffee              reverse of=coffee leaving=300
+//	repeat coffee                  the same again, as the wire repeats things
+//
+// Words behind these: as=NAME lets the transaction be spoken of later; of=NAME
+// (or of=NUMBER) names the original, over ISO 8583 by=request (DE90, the rule) or
+// by=rrn (DE37 with DE38); stan=, terminal=, merchant=, currency= and expiry=
+// change what is said, mti=0120 and field=49: (take away) or field=49:978 (put
+// in) what is sent over ISO 8583, key= the idempotency key; over JSON, at=send
+// gives STAN and time too, as does stan=. A trailing & does not wait for the
+// answer; "hear NAME" does.
+//
+// Only over ISO 8583: sign-on, echo, sign-off, hang-up, message {JSON} and frame
+// HEX (whatever it is, sent as it is). Only over JSON: show NAME, list, and get
+// or post with a path and a body, in which $NAME stands for a payment's ID.
+//
+// # What happens around them
+//
+//	gateway hold=30s sign-on=required   settings, for the next start
+//	sleep 10s    stop    start    restart    drain
+//	crash        stops without closing anything, and goes on from what is on disk
+//	pause        requests over ISO 8583 wait before the engine; resume lets them go
+//	import       and YAML below it: changes to the registry
+//	account customer/1234567890         a balance
+//	book         what the book holds
+//	together     the lines below it all at once, "10 till purchase ..." ten times;
+//	             only how often each answer was heard is written down
+//
+// An answer shows the virtual time that it took. Where none comes in the 15
+// seconds that a terminal waits, it says (silence).
+package conversations
