@@ -77,7 +77,12 @@ func FuzzHTTPPaymentBody(f *testing.F) {
 		if p := again.request(&q, who, hasher); p != nil {
 			t.Fatalf("canonical form refused with %s, field %s", p.code, p.field)
 		}
-		r.BodyDigest, q.BodyDigest = jsonDigest("/", &body, &r), jsonDigest("/", &again, &q)
+		var err1, err2 error
+		r.BodyDigest, err1 = jsonDigest("/", &body, &r)
+		q.BodyDigest, err2 = jsonDigest("/", &again, &q)
+		if err1 != nil || err2 != nil {
+			t.Fatal(err1, err2)
+		}
 		if d := cmp.Diff(r, q); d != "" {
 			t.Fatalf("canonical form differs: %s", d)
 		}

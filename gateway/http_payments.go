@@ -176,7 +176,11 @@ func (h *HTTP) find(c *fiber.Ctx, who kessai.MerchantID) (ledger.Tx, *problem) {
 // so that a repeat is answered with the same bytes.
 func (h *HTTP) authorize(c *fiber.Ctx, r *authz.Request, start time.Time, path string, body any) error {
 	r.IdempotencyKey = c.Get(headerIdempotencyKey)
-	r.BodyDigest = jsonDigest(path, body, r)
+	digest, err := jsonDigest(path, body, r)
+	if err != nil {
+		return err
+	}
+	r.BodyDigest = digest
 	r.Received = h.o.Now()
 	m := h.o.Metrics
 	m.Stage(authz.StageDecode, time.Since(start))

@@ -3,6 +3,7 @@ package gateway
 import (
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -337,14 +338,14 @@ func (b *jsonReverse) request(r *authz.Request, who kessai.MerchantID, currency 
 // itself would be kept in the book, and whoever can read the book and knows the
 // rest of the body could try the few numbers behind an issuer's prefix and the
 // last four digits against it.
-func jsonDigest(path string, body any, r *authz.Request) (d [16]byte) {
+func jsonDigest(path string, body any, r *authz.Request) (d [16]byte, err error) {
 	h := sha256.New()
 	h.Write([]byte("POST\x00" + path + "\x00"))
 	h.Write(r.Medium[:])
 	h.Write([]byte{byte(r.Expiry >> 8), byte(r.Expiry)})
 	if err := json.MarshalWrite(h, body); err != nil { // number and expiry show as **** in it
-		panic("a decoded body cannot be encoded: " + err.Error())
+		return d, fmt.Errorf("encoding a decoded body: %w", err)
 	}
 	copy(d[:], h.Sum(nil))
-	return d
+	return d, nil
 }

@@ -139,7 +139,7 @@ func (s *state) undo(t *Tx) error {
 // move posts an amount: it debits one account and credits another.
 func (s *state) move(debit, credit AccountID, amount int64) error {
 	d, c := s.accounts.edit(uint64(debit)), s.accounts.edit(uint64(credit))
-	if d == nil || c == nil || d.Currency != c.Currency || amount <= 0 {
+	if d == nil || c == nil || d == c || d.Currency != c.Currency || amount <= 0 {
 		return fmt.Errorf("cannot move %d from account %d to %d", amount, debit, credit)
 	}
 	from, err1 := kessai.Add(d.Balance, -amount)

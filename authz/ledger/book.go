@@ -221,9 +221,13 @@ func (b *Book) storeBlock(number uint64, raw []byte) error {
 	return b.blocks.Update(func(txn *badger.Txn) error { return txn.Set(blockKey(number), raw) })
 }
 
-// release closes whatever is open.
+// release closes whatever is open. After a failure badger stays open until the
+// process ends: it would try to write what it has, and not come back.
 func (b *Book) release() error {
 	var errs []error
+	if b.Err() != nil {
+		return errors.Join(b.witness.f.Close(), b.lock.Close())
+	}
 	if b.witness != nil {
 		errs = append(errs, b.witness.f.Close())
 	}

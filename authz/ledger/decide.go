@@ -26,8 +26,8 @@ func (op *Op) check() error {
 		return fmt.Errorf("%w: a %s names no original", errOp, op.Kind)
 	case op.Kind.FollowsUp() || op.Kind == kessai.Refund && !op.Original.IsZero():
 		return nil
-	case op.Customer == 0 || op.Shop == 0:
-		return fmt.Errorf("%w: a %s without its accounts", errOp, op.Kind)
+	case op.Customer == 0 || op.Shop == 0 || op.Customer == op.Shop:
+		return fmt.Errorf("%w: a %s without its two accounts", errOp, op.Kind)
 	}
 	return nil
 }

@@ -1,0 +1,199 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"time"
+
+	"kessai"
+	"kessai/authz"
+	"kessai/cache"
+	"kessai/gateway"
+)
+
+// house is everything that listens.
+type house struct {
+	http  *gateway.HTTP
+	admin *gateway.Admin
+	iso   []*gateway.ISO
+
+	httpListener net.Listener
+	isoListeners []net.Listener
+}
+
+// builder is what the parts of a house have in common.
+type builder struct {
+	*stores
+	c        *Config
+	around   surroundings
+	valid    *cache.Cache
+	metrics  *gateway.Metrics
+	engine   *authz.Engine
+	acquirer kessai.AcquirerID
+	version  string
+}
+
+// build makes everything between the stores and the sockets, and binds the
+// sockets. What is bound is closed again on an error.
+func build(c *Config, s *stores, around surroundings) (*house, error) {
+	b := &builder{stores: s, c: c, around: around, valid: new(cache.Cache)}
+	b.version, _ = buildVersion()
+	b.metrics = gateway.NewMetrics(gateway.MetricsOptions{Version: b.version, Book: s.book.Stats, Cache: b.valid})
+	// The follower ends when the registry closes, after the last request.
+	err := s.registry.Follow(context.Background(), b.valid, c.Cache.RefreshEvery, func(took time.Duration, err error) {
+		b.metrics.Refreshed(err)
+		if err != nil {
+			around.log.Error("the cache could not be refreshed", "error", err, "took", took)
+		}
+	})
+	if err != nil {
+		return nil, storeError(c.Data, err)
+	}
+	if b.acquirer, err = kessai.ParseAcquirerID(c.Acquirer); err != nil {
+		return nil, configError("acquirer", err)
+	}
+	b.engine = authz.New(s.book, b.valid, authz.Options{
+		Acquirer: b.acquirer, HoldFor: c.HoldFor, MaxAge: c.Cache.MaxAge, Observe: b.metrics.Stage,
+	})
+	h := new(house)
+	for _, part := range []func(*house) error{b.buildHTTP, b.buildISO, b.buildAdmin} {
+		if err := part(h); err != nil {
+			h.close()
+			return nil, err
+		}
+	}
+	return h, nil
+}
+
+func (b *builder) buildHTTP(h *house) error {
+	c := b.c.HTTP
+	var err error
+	h.http, err = gateway.NewHTTP(gateway.HTTPOptions{
+		Engine: b.engine, Book: b.book, Hasher: b.hasher, Authenticate: b.authenticate,
+		Ready: b.checks, Metrics: b.metrics, Logger: b.around.log,
+		MaxConnections: c.MaxConnections, MaxInFlight: c.MaxInFlight, MaxBody: c.BodyLimit,
+		ReadTimeout: c.ReadTimeout, WriteTimeout: c.WriteTimeout, IdleTimeout: c.IdleTimeout,
+	})
+	if err != nil {
+		return configError("http", err)
+	}
+	t, err := serverTLS(ISOTLS{Cert: c.TLS.Cert, Key: c.TLS.Key})
+	if err != nil {
+		return configError("http.tls", err)
+	}
+	h.httpListener, err = b.bind("http.address", c.Address, t)
+	return err
+}
+
+func (b *builder) buildISO(h *house) error {
+	for i, l := range b.c.ISO.Listeners {
+		setting := fmt.Sprintf("%s[%d]", listenersKey, i)
+		dialect, err := findDialect(l.Dialect, b.c.ISO.DialectsDir)
+		if err != nil {
+			return configError(setting+".dialect", err)
+		}
+		framing, err := l.framing()
+		if err != nil {
+			return configError(setting+".framing", err)
+		}
+		server, err := gateway.NewISO(gateway.ISOOptions{
+			Dialect: dialect, Framing: framing, Authorize: b.engine.Authorize, Hasher: b.hasher, Acquirer: b.acquirer,
+			RequireSignOn: l.RequireSignOn, MaxConnections: l.MaxConnections, MaxInFlight: l.MaxInFlight,
+			MaxInFlightPerConn: l.MaxInFlightPerConnection, MaxFrame: l.MaxFrame,
+			IdleTimeout: l.IdleTimeout, WriteTimeout: l.WriteTimeout, Logger: b.around.log, Metrics: b.metrics,
+		})
+		if err != nil {
+			return configError(setting, err)
+		}
+		t, err := serverTLS(l.TLS)
+		if err != nil {
+			return configError(setting+".tls", err)
+		}
+		listener, err := b.bind(setting+".address", l.Address, t)
+		if err != nil {
+			return err
+		}
+		h.iso, h.isoListeners = append(h.iso, server), append(h.isoListeners, listener)
+	}
+	return nil
+}
+
+func (b *builder) buildAdmin(h *house) (err error) {
+	h.admin, err = gateway.NewAdmin(gateway.AdminOptions{
+		Socket: b.c.adminSocket(), Import: b.importStream,
+		Refresh: func(context.Context) error { return b.registry.Refresh() },
+		Status:  func() any { return h.status(b) },
+		Logger:  b.around.log, Metrics: b.metrics,
+	})
+	if err != nil {
+		return bindError("admin.socket", b.c.adminSocket(), err)
+	}
+	return nil
+}
+
+// serverTLS loads the certificate of a listener, and the authorities that its
+// clients' certificates come from; nil where no certificate is configured.
+func serverTLS(c ISOTLS) (*tls.Config, error) {
+	if c.Cert == "" {
+		return nil, nil
+	}
+	t, err := gateway.TLSConfig(c.Cert, c.Key, c.ClientCA)
+	if err == nil && c.ClientCA != "" && !c.RequireClientCert {
+		t.ClientAuth = tls.VerifyClientCertIfGiven
+	}
+	return t, err
+}
+
+func (b *builder) bind(setting, address string, t *tls.Config) (net.Listener, error) {
+	l, err := b.around.listen("tcp", address)
+	if err != nil {
+		return nil, bindError(setting, address, err)
+	}
+	if t != nil {
+		l = tls.NewListener(l, t)
+	}
+	return l, nil
+}
+
+// checks is what readiness depends on.
+func (b *builder) checks() []gateway.Check {
+	book := gateway.Check{Name: "book", OK: b.book.Err() == nil}
+	if !book.OK {
+		book.Detail = "the book cannot write"
+	}
+	age := time.Since(b.valid.Load().Loaded())
+	fresh := gateway.Check{Name: "cache", OK: age <= b.c.Cache.MaxAge}
+	if !fresh.OK {
+		fresh.Detail = fmt.Sprintf("the registry was last read %s ago", age.Round(time.Second))
+	}
+	return []gateway.Check{book, fresh}
+}
+
+// status is what the admin socket says of the gateway.
+func (h *house) status(b *builder) any {
+	a := h.bound()
+	return map[string]any{
+		"version": b.version, "http": a.HTTP, "iso": a.ISO,
+		"book": b.book.Stats(), "registry": b.registry.Stats(),
+	}
+}
+
+func (h *house) bound() (a addresses) {
+	a.HTTP = h.httpListener.Addr().String()
+	for _, l := range h.isoListeners {
+		a.ISO = append(a.ISO, l.Addr().String())
+	}
+	return a
+}
+
+// close closes what was bound and never served.
+func (h *house) close() {
+	if h.httpListener != nil {
+		_ = h.httpListener.Close()
+	}
+	for _, l := range h.isoListeners {
+		_ = l.Close()
+	}
+}

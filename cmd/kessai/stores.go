@@ -1,0 +1,75 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"kessai"
+	"kessai/authz/ledger"
+	"kessai/merchants"
+)
+
+// stores is what lies in the data folder: the book, the registry, and the key
+// that both know card numbers by.
+type stores struct {
+	book     *ledger.Book
+	registry *merchants.Registry
+	hasher   *kessai.MediumHasher
+}
+
+// openStores opens all of the data folder. Its errors are of type *exitError.
+func openStores(c *Config, log *slog.Logger, progress func(what string, done, total uint64)) (*stores, error) {
+	if err := os.MkdirAll(c.Data, 0o700); err != nil {
+		return nil, storeError(c.Data, err)
+	}
+	day, err := c.businessDay()
+	if err != nil {
+		return nil, configError("business_day.zone", err)
+	}
+	// The book comes before the keys: its lock keeps a second process out.
+	book, err := ledger.Open(ledger.Options{
+		Dir: c.Data, MaxQueue: c.Book.MaxQueue, Retention: c.Book.Retention, BusinessDay: day,
+		Progress: progress, Logf: func(format string, args ...any) { log.Warn(fmt.Sprintf(format, args...), "from", "book") },
+	})
+	if err != nil {
+		return nil, storeError(c.Data, err)
+	}
+	s := &stores{book: book}
+	if err := s.openRegistry(c); err != nil {
+		return nil, errors.Join(err, book.Close())
+	}
+	return s, nil
+}
+
+func (s *stores) openRegistry(c *Config) error {
+	pan, err := c.secretKey("keys.pan", "pan.key", c.Keys.PAN, c.Keys.PANFile)
+	if err != nil {
+		return err
+	}
+	api, err := c.secretKey("keys.api", "api.key", c.Keys.API, c.Keys.APIFile)
+	if err != nil {
+		return err
+	}
+	if s.hasher, err = kessai.NewMediumHasher(pan); err != nil {
+		return configError("keys.pan", err)
+	}
+	s.registry, err = merchants.OpenRegistry(merchants.Options{
+		Dir: c.Data, OpenAccounts: s.book.OpenAccounts, Account: s.book.AccountByName,
+		Hasher: s.hasher, APIKeySecret: api,
+	})
+	if err != nil {
+		return storeError(c.Data, err)
+	}
+	return nil
+}
+
+// close closes what openStores opened, in the opposite order.
+func (s *stores) close() error { return errors.Join(s.registry.Close(), s.book.Close()) }
+
+// authenticate says whose API key it is.
+func (s *stores) authenticate(key kessai.Secret) (kessai.MerchantID, bool) {
+	m, ok := s.registry.MerchantByAPIKey(key)
+	return m.ID, ok
+}

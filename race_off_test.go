@@ -1,0 +1,5 @@
+//go:build !race
+
+package kessai_test
+
+const raceEnabled = false
