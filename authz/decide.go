@@ -29,13 +29,18 @@ func Decide(r *Request, f *Facts) kessai.ResponseCode {
 // standsAlone reports whether the request stands alone: it names no original.
 func (r *Request) standsAlone() bool { return r.Original.ID == 0 && r.Original.Attempt.IsZero() }
 
+// givesBack reports whether the request only gives the customer back what was
+// taken or held. That is never refused to a merchant or terminal that was
+// blocked meanwhile.
+func (r *Request) givesBack() bool { return r.Kind == kessai.Reversal || r.Kind == kessai.Release }
+
 // decideAsker judges merchant and terminal.
 func decideAsker(r *Request, f *Facts) kessai.ResponseCode {
 	t := &f.Terminal
 	switch {
 	case r.Terminal.IsZero():
 		// The merchant itself asks, known by its key: follow-ups only.
-		if !f.KnownMerchant || r.standsAlone() {
+		if r.standsAlone() || !f.KnownMerchant && !r.givesBack() {
 			return kessai.InvalidMerchant
 		}
 		return kessai.Approved
@@ -45,8 +50,8 @@ func decideAsker(r *Request, f *Facts) kessai.ResponseCode {
 		return kessai.NotPermittedToTerminal
 	case t.Merchant != r.Merchant:
 		return kessai.InvalidMerchant
-	case r.Kind == kessai.Reversal || r.Kind == kessai.Release:
-		return kessai.Approved // giving money back is never refused to a terminal that was blocked meanwhile
+	case r.givesBack():
+		return kessai.Approved
 	case t.Status == cache.MerchantBlocked:
 		return kessai.InvalidMerchant
 	case t.Status != cache.TerminalActive:

@@ -95,6 +95,12 @@ func TestV3_DecideFromMemory(t *testing.T) {
 		{"the merchant by itself, a follow-up", func(r *Request, f *Facts) {
 			r.Kind, r.Original, r.Terminal, f.Terminal = kessai.Refund, original, kessai.TerminalID{}, cache.Terminal{}
 		}, kessai.Approved},
+		{"a blocked merchant by itself, a refund", func(r *Request, f *Facts) {
+			r.Kind, r.Original, r.Terminal, f.Terminal, f.KnownMerchant = kessai.Refund, original, kessai.TerminalID{}, cache.Terminal{}, false
+		}, kessai.InvalidMerchant},
+		{"a blocked merchant by itself, a reversal", func(r *Request, f *Facts) {
+			r.Kind, r.Original, r.Terminal, f.Terminal, f.KnownMerchant = kessai.Reversal, original, kessai.TerminalID{}, cache.Terminal{}, false
+		}, kessai.Approved},
 		{"the merchant by itself, a sale", func(r *Request, f *Facts) { r.Terminal, f.Terminal = kessai.TerminalID{}, cache.Terminal{} }, kessai.InvalidMerchant},
 	} {
 		r, f := sound()

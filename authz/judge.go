@@ -40,7 +40,7 @@ func (e *Engine) stopwatch() func(Stage) {
 type Facts struct {
 	Terminal      cache.Terminal
 	Medium        cache.Medium
-	KnownMerchant bool // the merchant that the request names is registered
+	KnownMerchant bool // the merchant that the request names is registered, and not blocked
 	Stale         bool // the cache is too old to approve anything on its word
 }
 

@@ -85,7 +85,7 @@ func (s *Snapshot) Medium(id kessai.MediumID) Medium { return s.media[id] }
 // status is TerminalUnknown, where nothing is.
 func (s *Snapshot) Terminal(id kessai.TerminalID) Terminal { return s.terminals[id] }
 
-// HasMerchant reports whether the merchant is registered at all.
+// HasMerchant reports whether the merchant is registered, and not blocked.
 func (s *Snapshot) HasMerchant(id kessai.MerchantID) bool { _, ok := s.merchants[id]; return ok }
 
 // Sizes gives the number of media and of terminals.
@@ -124,7 +124,7 @@ func (b *Builder) AddMedium(id kessai.MediumID, m Medium) { b.s.media[id] = m }
 // AddTerminal adds one terminal.
 func (b *Builder) AddTerminal(id kessai.TerminalID, t Terminal) { b.s.terminals[id] = t }
 
-// AddMerchant makes a merchant known.
+// AddMerchant makes a merchant known that is not blocked.
 func (b *Builder) AddMerchant(id kessai.MerchantID) { b.s.merchants[id] = struct{}{} }
 
 // Snapshot ends the building. The builder must not be used afterwards.

@@ -68,7 +68,7 @@ var bookReadings = []reading[ledger.Stats]{
 	read("kessai_book_tombstones", "Reversals that came before their original.", gauge, func(s ledger.Stats) float64 { return float64(s.Tombstones) }),
 	read("kessai_book_queue_length", "Operations waiting for a block.", gauge, func(s ledger.Stats) float64 { return float64(s.Queue) }),
 	read("kessai_book_queue_capacity", "Operations that may wait for a block.", gauge, func(s ledger.Stats) float64 { return float64(s.MaxQueue) }),
-	read("kessai_book_follower_lag_blocks", "Blocks that the index has not seen yet.", gauge, func(s ledger.Stats) float64 { return float64(s.FollowerLag) }),
+	read("kessai_book_follower_lag_transactions", "Transactions that the index has not seen yet.", gauge, func(s ledger.Stats) float64 { return float64(s.FollowerLag) }),
 	read("kessai_book_snapshot_block", "Block at which the newest snapshot was taken.", gauge, func(s ledger.Stats) float64 { return float64(s.SnapshotBlock) }),
 	read("kessai_book_last_block_operations", "Operations in the last block.", gauge, func(s ledger.Stats) float64 { return float64(s.LastBlockOps) }),
 	read("kessai_book_sync_seconds_total", "Time spent in syncs to disk.", prometheus.CounterValue, func(s ledger.Stats) float64 { return s.SyncSeconds }),

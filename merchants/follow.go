@@ -31,8 +31,10 @@ func (r *Registry) Snapshot() (s *cache.Snapshot, err error) {
 // terminals', and a medium carries the number of its customer's account.
 func (r *Registry) snapshot(txn *badger.Txn, k *known) (*cache.Snapshot, error) {
 	b := cache.NewBuilder(k.meta.Counts.Media, len(k.terminals))
-	for id := range k.merchants {
-		b.AddMerchant(id)
+	for id, m := range k.merchants {
+		if m.Status == Active {
+			b.AddMerchant(id)
+		}
 	}
 	for id, t := range k.terminals {
 		f, err := r.terminalFacts(t, k)

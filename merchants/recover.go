@@ -14,8 +14,17 @@ import (
 // recover ends what a crash or an error left of an earlier import: a committed
 // one is carried out, any other is dropped.
 func (r *Registry) recover() error {
+	var m meta
 	var st state
-	err := r.db.View(func(txn *badger.Txn) (err error) { st, err = getState(txn); return err })
+	err := r.db.View(func(txn *badger.Txn) (err error) {
+		if m, err = getMeta(txn); err == nil {
+			st, err = getState(txn)
+		}
+		return err
+	})
+	if err == nil && r.seal.version != m.Version { // what was written last was the store
+		err = r.seal.put(m)
+	}
 	switch {
 	case err != nil:
 		return err
@@ -60,6 +69,10 @@ func (r *Registry) carryOut(st state, done func(int)) error {
 		return err
 	}
 	r.step("done")
+	if err := r.seal.put(st.Next); err != nil {
+		return err
+	}
+	r.step("sealed")
 	return nil
 }
 

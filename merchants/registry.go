@@ -9,10 +9,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -52,8 +50,10 @@ var (
 // What is asked for all the time (merchants, terminals, API keys) is answered
 // from memory; customers and media are read from the store.
 type Registry struct {
-	db *badger.DB
-	o  Options
+	db   *badger.DB
+	seal seal
+	lock *os.File
+	o    Options
 
 	importing sync.Mutex   // held by the one import that runs
 	applying  sync.RWMutex // held for writing while an import becomes visible, so that no reader sees a part of one
@@ -84,6 +84,8 @@ type known struct {
 type meta struct {
 	Version uint64 `json:"version"` // counts the imports that changed something
 	Counts  Counts `json:"counts"`
+	Records digest `json:"records"` // of all records
+	Digest  digest `json:"digest"`  // Records, chained to the version before
 }
 
 // Counts are numbers of records.
@@ -107,7 +109,7 @@ const defaultBatch = 4096
 
 // OpenRegistry opens the registry in a folder, or begins a new one, and carries
 // out an import that a crash left behind. ErrLocked and ErrDamaged say
-// (errors.Is) why it would not.
+// (errors.Is) why it would not; then nothing was changed.
 func OpenRegistry(o Options) (*Registry, error) { return open(o, defaultBatch, func(string) {}) }
 
 func open(o Options, batch int, step func(string)) (*Registry, error) {
@@ -117,11 +119,10 @@ func open(o Options, batch int, step func(string)) (*Registry, error) {
 	if len(o.APIKeySecret) < kessai.MinKeyBytes {
 		return nil, fmt.Errorf("the key that API keys are hashed with has %d bytes; it needs at least %d", len(o.APIKeySecret), kessai.MinKeyBytes)
 	}
-	db, err := openStore(filepath.Join(o.Dir, "registry"))
+	r, err := openFiles(o, batch, step)
 	if err != nil {
 		return nil, err
 	}
-	r := &Registry{db: db, o: o, batch: batch, step: step}
 	if err = r.recover(); err == nil {
 		err = r.view(func(txn *badger.Txn) error {
 			k, err := loadKnown(txn)
@@ -130,43 +131,67 @@ func open(o Options, batch int, step func(string)) (*Registry, error) {
 		})
 	}
 	if err != nil {
-		return nil, errors.Join(err, db.Close())
+		return nil, errors.Join(err, r.closeFiles())
 	}
 	return r, nil
 }
 
-// openStore opens badger with as little memory as it does well with: records
-// are small, writes come in batches, and reads that must be fast do not come
-// here.
-func openStore(dir string) (*badger.DB, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+// openFiles takes the lock, and opens the store if it is what the seal says.
+func openFiles(o Options, batch int, step func(string)) (_ *Registry, err error) {
+	dir := filepath.Join(o.Dir, "registry")
+	r := &Registry{o: o, batch: batch, step: step, seal: seal{path: filepath.Join(dir, "seal")}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.closeFiles())
+		}
+	}()
+	if r.lock, err = lockFolder(dir); err != nil {
+		return nil, err
+	}
+	if err = examine(dir, &r.seal); err != nil {
+		return nil, err
+	}
+	if r.db, err = badger.Open(storeOptions(filepath.Join(dir, "store"))); err != nil {
+		r.db = nil // what badger gives beside an error cannot be closed
 		return nil, fmt.Errorf("open registry: %w", err)
 	}
-	o := badger.DefaultOptions(dir).
+	return r, nil
+}
+
+func (r *Registry) closeFiles() (err error) {
+	if r.db != nil {
+		err = r.db.Close()
+	}
+	if r.lock != nil {
+		err = errors.Join(err, r.lock.Close())
+	}
+	return err
+}
+
+// memTable is badger's share of memory and the size of its log files. Tests, which
+// open hundreds of stores, make it smaller.
+var memTable int64 = 16 << 20
+
+// storeOptions has badger use as little memory as it does well with: records
+// are small, writes come in batches, and reads that must be fast do not come
+// here.
+func storeOptions(dir string) badger.Options {
+	return badger.DefaultOptions(dir).
 		WithLogger(nil).
 		WithMetricsEnabled(false).
 		WithSyncWrites(true).
 		WithDetectConflicts(false). // there is one writer
 		WithCompression(options.None).
 		WithChecksumVerificationMode(options.OnTableAndBlockRead).
-		WithMemTableSize(16 << 20).
+		WithMemTableSize(memTable).
 		WithNumMemtables(2).
 		WithNumLevelZeroTables(2).
 		WithNumLevelZeroTablesStall(6).
 		WithNumCompactors(2).
 		WithBlockCacheSize(0).
 		WithIndexCacheSize(0).
-		WithValueLogFileSize(16 << 20) // nothing goes there: values stay below the threshold
-	db, err := badger.Open(o)
-	switch {
-	case err == nil:
-		return db, nil
-	case strings.Contains(err.Error(), "Cannot acquire directory lock"):
-		return nil, fmt.Errorf("%w: %s: stop the other process, or speak to it over its admin socket", ErrLocked, dir)
-	case errors.As(err, new(syscall.Errno)): // the disk is full, a file may not be opened
-		return nil, fmt.Errorf("open registry: %w", err)
-	}
-	return nil, fmt.Errorf("%w: %s: %w", ErrDamaged, dir, err)
+		WithValueThreshold(64 << 10). // bytes; no record is near it
+		WithValueLogFileSize(1 << 20) // nothing goes there
 }
 
 // view reads the store as it stands between two imports.
@@ -280,7 +305,7 @@ func (r *Registry) Close() error {
 	if r.closed.Swap(true) {
 		return ErrClosed
 	}
-	return r.db.Close()
+	return r.closeFiles()
 }
 
 func loadKnown(txn *badger.Txn) (*known, error) {
@@ -325,8 +350,9 @@ func loadKnown(txn *badger.Txn) (*known, error) {
 
 // each calls f with every record whose key begins with the prefix.
 func each(txn *badger.Txn, prefix string, f func(key, value []byte) error) error {
-	o := badger.DefaultIteratorOptions
-	o.Prefix = []byte(prefix)
+	// Values are not fetched ahead: they lie beside their keys, and a panic over
+	// damaged data can only be caught in this goroutine.
+	o := badger.IteratorOptions{Prefix: []byte(prefix)}
 	it := txn.NewIterator(o)
 	defer it.Close()
 	for it.Rewind(); it.Valid(); it.Next() {

@@ -16,14 +16,15 @@ import (
 // stager checks records against the registry and puts those that differ into
 // the staging area.
 type stager struct {
-	r      *Registry
-	ctx    context.Context
-	file   string
-	txn    *badger.Txn // the registry as it was before
-	wb     *badger.WriteBatch
-	staged int
-	keys   map[string]struct{} // of the file's merchants and customers
-	tick   func()
+	r       *Registry
+	ctx     context.Context
+	file    string
+	txn     *badger.Txn // the registry as it was before
+	wb      *badger.WriteBatch
+	staged  int
+	records digest              // of the registry's records, afterwards
+	keys    map[string]struct{} // of the file's merchants and customers
+	tick    func()
 }
 
 func (r *Registry) stage(ctx context.Context, im *Import, progress func(done, total int)) (st state, sum Summary, err error) {
@@ -44,6 +45,7 @@ func (r *Registry) stage(ctx context.Context, im *Import, progress func(done, to
 	if st.Next, err = getMeta(txn); err != nil {
 		return st, sum, err
 	}
+	s.records = st.Next.Records
 	if err = s.all(im, &sum); err != nil {
 		return st, sum, err
 	}
@@ -53,6 +55,8 @@ func (r *Registry) stage(ctx context.Context, im *Import, progress func(done, to
 	r.step("staged")
 	if s.staged > 0 {
 		st.Next.Version++
+		st.Next.Records = s.records
+		st.Next.Digest = chain(st.Next.Digest, st.Next.Version, s.records)
 	}
 	c := &st.Next.Counts
 	c.Merchants += sum.Merchants.Added
@@ -255,6 +259,7 @@ func (s *stager) put(key, old, value []byte, inPlace bool, c *Count) error {
 		return nil
 	default:
 		c.Changed++
+		s.records.mix(key, old) // out, for its successor
 	}
 	return s.write(key, value)
 }
@@ -267,6 +272,7 @@ func (s *stager) write(key, value []byte) error {
 	if err := s.wb.Set(stagedKey(s.staged), b); err != nil {
 		return err
 	}
+	s.records.mix(key, value)
 	if s.staged++; s.staged%s.r.batch != 0 {
 		return nil
 	}

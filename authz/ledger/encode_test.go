@@ -131,7 +131,7 @@ func TestFrozenTableDoesNotChange(t *testing.T) {
 	f := tab.freeze(1)
 	first, second := row(f, 0), row(f, 1)
 	for range 10_000 {
-		tab.edit(uint64(1 + rnd.IntN(int(tab.n)))).Balance++
+		tab.edit(uint64(1+rnd.IntN(int(tab.n)))).Balance++
 		if rnd.IntN(50) == 0 {
 			tab.add(Account{})
 		}

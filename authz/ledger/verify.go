@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"kessai"
 )
@@ -35,10 +36,22 @@ func (b *Book) Stats() Stats {
 	st.SnapshotBlock = b.snapBlock.Load()
 	st.LastBlockOps = int(b.lastOps.Load())
 	st.SyncSeconds = float64(b.syncNanos.Load()) / 1e9
-	blockTables, blockLog := b.blocks.Size()
-	indexTables, indexLog := b.index.Size()
-	st.DiskBytes = blockTables + blockLog + indexTables + indexLog
+	st.DiskBytes = diskBytes(blocksDir(b.o.Dir)) + diskBytes(indexDir(b.o.Dir))
 	return st
+}
+
+// diskBytes adds up what a folder's files take on disk. Badger's own count is a
+// minute old, and its log files are mostly holes.
+func diskBytes(dir string) (sum int64) {
+	files, _ := os.ReadDir(dir)
+	for _, f := range files {
+		if info, err := f.Info(); err == nil {
+			if st, ok := info.Sys().(*syscall.Stat_t); ok {
+				sum += st.Blocks * 512
+			}
+		}
+	}
+	return sum
 }
 
 // Report is what Verify found.

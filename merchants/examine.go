@@ -1,0 +1,251 @@
+package merchants
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+	"github.com/dgraph-io/badger/v4/table"
+)
+
+// lockFolder makes sure that one process at a time has the registry open. The
+// lock goes when the file is closed.
+func lockFolder(dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("open registry: %w", err)
+	}
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open registry: %w", err)
+	}
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if err == nil {
+		return f, nil
+	}
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		err = fmt.Errorf("%w: %s: stop the other process, or speak to it over its admin socket", ErrLocked, dir)
+	}
+	return nil, errors.Join(err, f.Close())
+}
+
+// examine makes sure that the store is what the seal says, record by record, or
+// begins both. It looks at a copy: opening a damaged store makes badger cut it
+// off at the damage, and that would destroy the evidence.
+func examine(dir string, s *seal) error {
+	store, check := filepath.Join(dir, "store"), filepath.Join(dir, "check")
+	unsealed := s.read()
+	files, err := os.ReadDir(store)
+	switch {
+	case err != nil && !errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("open registry: %w", err)
+	case unsealed != nil && !errors.Is(unsealed, errUnsealed):
+		return unsealed
+	case len(files) == 0 && s.version == 0:
+		return begin(dir, s)
+	case len(files) == 0:
+		return damaged(dir, errors.New("the store is gone"))
+	case unsealed != nil:
+		return damaged(dir, unsealed)
+	}
+	if err := os.RemoveAll(check); err != nil {
+		return fmt.Errorf("open registry: %w", err)
+	}
+	if err = copyStore(store, check, files); err == nil {
+		err = examineCopy(check, s)
+	}
+	if err != nil && !isShortage(err) {
+		err = damaged(dir, err)
+	}
+	return errors.Join(err, os.RemoveAll(check))
+}
+
+// begin makes a new registry: the seal first, so that a store never stands
+// without one, and the names of both on disk before anything is in the store.
+func begin(dir string, s *seal) error {
+	if err := s.put(meta{}); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "store"), 0o700); err != nil {
+		return fmt.Errorf("open registry: %w", err)
+	}
+	for _, d := range []string{dir, filepath.Dir(dir)} {
+		f, err := os.Open(d)
+		if err == nil {
+			err = errors.Join(f.Sync(), f.Close())
+		}
+		if err != nil {
+			return fmt.Errorf("open registry: %w", err)
+		}
+	}
+	return nil
+}
+
+func damaged(dir string, err error) error {
+	if !errors.Is(err, ErrDamaged) {
+		err = fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return fmt.Errorf("%w. Nothing in %s was changed: restore the data folder from a backup, or move %s away and import all files again, the newest last", err, dir, dir)
+}
+
+// isShortage tells what the system lacks from what is wrong with the store.
+func isShortage(err error) bool {
+	return slices.ContainsFunc([]error{syscall.ENOSPC, syscall.EDQUOT, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE, syscall.EACCES},
+		func(e error) bool { return errors.Is(err, e) })
+}
+
+// copyStore copies a store and checks its tables. Tables never change once they
+// are written, so they are linked; the rest is small.
+func copyStore(from, to string, files []os.DirEntry) error {
+	if err := os.Mkdir(to, 0o700); err != nil {
+		return err
+	}
+	for _, f := range files {
+		src, dst := filepath.Join(from, f.Name()), filepath.Join(to, f.Name())
+		if strings.HasSuffix(src, ".sst") {
+			if err := checkTable(src); err != nil {
+				return err
+			}
+			if os.Link(src, dst) == nil {
+				continue
+			}
+		}
+		if f.Name() == "LOCK" {
+			continue
+		}
+		if err := copyFile(src, dst); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func copyFile(src, dst string) error {
+	in, err := os.Open(src)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(dst, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Close())
+}
+
+// checkTable reads a table through. When badger meets a damaged one it panics,
+// on a goroutine of its own, where nobody can catch it; so it must not come to
+// that.
+func checkTable(path string) (err error) {
+	defer func() {
+		if recover() != nil {
+			err = fmt.Errorf("table %s cannot be read", filepath.Base(path))
+		}
+	}()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	t, err := table.OpenInMemoryTable(data, 0, &table.Options{ChkMode: options.OnTableAndBlockRead})
+	if err == nil {
+		err = t.VerifyChecksum()
+	}
+	if err != nil {
+		return fmt.Errorf("table %s: %w", filepath.Base(path), err)
+	}
+	return nil
+}
+
+func examineCopy(dir string, s *seal) (err error) {
+	// Without compactors: badger empties the tables that it has compacted before
+	// it removes them, and these here are links to those of the store.
+	db, err := badger.Open(storeOptions(dir).WithSyncWrites(false).WithNumCompactors(0).WithNumLevelZeroTablesStall(1 << 20))
+	if err != nil {
+		return err // what badger gives beside an error cannot be closed
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			err = errors.New("a record cannot be read")
+		}
+		err = errors.Join(err, db.Close())
+	}()
+	return db.View(func(txn *badger.Txn) error {
+		m, err := getMeta(txn)
+		if err != nil {
+			return err
+		}
+		if err := s.follows(m); err != nil {
+			return err
+		}
+		st, err := getState(txn)
+		if err != nil {
+			return err
+		}
+		if st.Committed {
+			return examineUnfinished(txn, m, st)
+		}
+		return examineRecords(txn, m, digest{})
+	})
+}
+
+// examineUnfinished checks that carrying out the import that is under way, of
+// which a part may have been done, will give the registry that it should.
+func examineUnfinished(txn *badger.Txn, m meta, st state) error {
+	if st.Next.Version != m.Version+1 || st.Next.Digest != chain(m.Digest, st.Next.Version, st.Next.Records) {
+		return errors.New("the import that is under way does not follow from the version in force")
+	}
+	var change digest
+	n := 0
+	err := each(txn, stagedPrefix, func(_, staged []byte) error {
+		key, value, err := splitStaged(staged)
+		if err != nil {
+			return err
+		}
+		n++
+		change.mix(key, value)
+		item, err := txn.Get(key)
+		if errors.Is(err, badger.ErrKeyNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return item.Value(func(old []byte) error { change.mix(key, old); return nil })
+	})
+	if err != nil {
+		return err
+	}
+	if n != st.Staged {
+		return fmt.Errorf("of an import with %d staged records, %d are left", st.Staged, n)
+	}
+	return examineRecords(txn, st.Next, change)
+}
+
+// examineRecords compares all records, with a change that is still to come, to
+// what the store says of itself.
+func examineRecords(txn *badger.Txn, m meta, change digest) error {
+	have := change
+	err := each(txn, "", func(key, value []byte) error {
+		if isRecord(key) {
+			have.mix(key, value)
+		}
+		return nil
+	})
+	if err == nil && have != m.Records {
+		err = fmt.Errorf("its records are not those of version %d: some are lost or altered", m.Version)
+	}
+	return err
+}
+
+// isRecord tells records from what the store keeps about itself.
+func isRecord(key []byte) bool {
+	return !bytes.HasPrefix(key, []byte(stagedPrefix)) && !bytes.Equal(key, metaKey) && !bytes.Equal(key, stateKey)
+}
