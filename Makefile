@@ -10,6 +10,8 @@ SHELL := bash
 .PHONY: test soak fuzz bench fmt lint tools
 
 FUZZTIME ?= 1m
+# Without it the tests of web pages are skipped: plain go test needs no browser.
+export KESSAI_BROWSER := 1
 BROWSER  := gateway/web/browser
 
 # The race detector runs over everything once. Allocations cannot be counted

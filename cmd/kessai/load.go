@@ -41,8 +41,9 @@ const (
 )
 
 // notSettings are variables that begin like a setting and are none: the path of
-// the file (as --config), and the switch for longer test runs.
-var notSettings = map[string]bool{configEnv: true, "KESSAI_SOAK": true}
+// the file (as --config), and the switches of the tests, which also run this
+// program.
+var notSettings = map[string]bool{configEnv: true, "KESSAI_SOAK": true, "KESSAI_BROWSER": true, "KESSAI_SCREENSHOTS": true}
 
 // secretKeys are the settings that hold a secret themselves.
 var secretKeys = map[string]bool{"keys.pan": true, "keys.api": true}
