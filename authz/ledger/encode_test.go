@@ -103,15 +103,18 @@ func FuzzBlock(f *testing.F) {
 	})
 }
 
-// FuzzRow reads arbitrary bytes as a page of a snapshot.
+// FuzzRow reads arbitrary bytes as a row of a snapshot: no panic, and what is
+// read is written and read again without a change. (A name without a key is no
+// name; its digest is not kept.)
 func FuzzRow(f *testing.F) {
 	tx := fullTx()
 	f.Add(appendRow(nil, &tx))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		d := decoder{b: raw}
 		if got := d.row(); !d.bad {
-			again := decoder{b: appendRow(nil, &got)}
-			if back := again.row(); back != got {
+			written := appendRow(nil, &got)
+			again := decoder{b: written}
+			if back := again.row(); again.bad || !bytes.Equal(appendRow(nil, &back), written) {
 				t.Fatal(cmp.Diff(got, back))
 			}
 		}
