@@ -160,19 +160,23 @@ func (h *HTTP) refuseOddMethods() {
 }
 
 // requestID takes over the caller's ID where it is sane, and makes one where it
-// is not. One that has only digits is not taken: it could be a card number.
+// is not. One with 12 or more digits, whatever separates them, is not taken: it
+// could hold a card number, and request IDs are logged.
 func requestID(given string) string {
-	sane, letters := len(given) >= 1 && len(given) <= 64, false
+	sane, letters, digits, longest := len(given) >= 1 && len(given) <= 64, false, 0, 0
 	for i := range len(given) {
 		switch b := given[i]; {
 		case 'a' <= b && b <= 'z', 'A' <= b && b <= 'Z':
-			letters = true
-		case '0' <= b && b <= '9', b == '-', b == '_', b == '.':
+			letters, digits = true, 0
+		case '0' <= b && b <= '9':
+			digits++
+			longest = max(longest, digits)
+		case b == '-', b == '_', b == '.':
 		default:
 			sane = false
 		}
 	}
-	if sane && letters {
+	if sane && letters && longest < 12 {
 		return given
 	}
 	return "req_" + strings.ToLower(rand.Text())

@@ -64,7 +64,7 @@ func TestKilledChild(t *testing.T) {
 	if err != nil {
 		t.Skip("it is run by TestV1_ImportSurvivesSIGKILL")
 	}
-	book, r := openBoth(t, os.Getenv(folderVariable), 2, func(step string) {
+	book, r := openBoth(t, os.Getenv(folderVariable), killBatch, func(step string) {
 		if at--; at == 0 {
 			fmt.Println("killed after", step)
 			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
@@ -98,7 +98,7 @@ func TestV1_ImportSurvivesSIGKILL(t *testing.T) {
 		_, step, _ := strings.Cut(string(out), "killed after ")
 		step = strings.TrimSpace(step)
 		seen[step] = true
-		book, r := openBoth(t, dir, 2, func(string) {})
+		book, r := openBoth(t, dir, killBatch, func(string) {})
 		switch n := r.Stats().Counts.total(); {
 		case n == 18:
 			checkAccounts(t, book)

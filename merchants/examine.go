@@ -4,16 +4,14 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
 
 	"github.com/dgraph-io/badger/v4"
-	"github.com/dgraph-io/badger/v4/options"
-	"github.com/dgraph-io/badger/v4/table"
+
+	"kessai/store"
 )
 
 // lockFolder makes sure that one process at a time has the registry open. The
@@ -22,27 +20,23 @@ func lockFolder(dir string) (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open registry: %w", err)
 	}
-	f, err := os.Open(dir)
-	if err != nil {
+	f, err := store.Lock(dir)
+	switch {
+	case errors.Is(err, store.ErrLocked):
+		return nil, fmt.Errorf("%w: %s: stop the other process, or speak to it over its admin socket", ErrLocked, dir)
+	case err != nil:
 		return nil, fmt.Errorf("open registry: %w", err)
 	}
-	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	if err == nil {
-		return f, nil
-	}
-	if errors.Is(err, syscall.EWOULDBLOCK) {
-		err = fmt.Errorf("%w: %s: stop the other process, or speak to it over its admin socket", ErrLocked, dir)
-	}
-	return nil, errors.Join(err, f.Close())
+	return f, nil
 }
 
 // examine makes sure that the store is what the seal says, record by record, or
 // begins both. It looks at a copy: opening a damaged store makes badger cut it
 // off at the damage, and that would destroy the evidence.
 func examine(dir string, s *seal) error {
-	store, check := filepath.Join(dir, "store"), filepath.Join(dir, "check")
+	original, check := filepath.Join(dir, "store"), filepath.Join(dir, "check")
 	unsealed := s.read()
-	files, err := os.ReadDir(store)
+	files, err := os.ReadDir(original)
 	switch {
 	case err != nil && !errors.Is(err, os.ErrNotExist):
 		return fmt.Errorf("open registry: %w", err)
@@ -55,10 +49,7 @@ func examine(dir string, s *seal) error {
 	case unsealed != nil:
 		return damaged(dir, unsealed)
 	}
-	if err := os.RemoveAll(check); err != nil {
-		return fmt.Errorf("open registry: %w", err)
-	}
-	if err = copyStore(store, check, files); err == nil {
+	if err = store.Copy(original, check); err == nil {
 		err = examineCopy(check, s)
 	}
 	if err != nil && !isShortage(err) {
@@ -101,75 +92,10 @@ func isShortage(err error) bool {
 		func(e error) bool { return errors.Is(err, e) })
 }
 
-// copyStore copies a store and checks its tables. Tables never change once they
-// are written, so they are linked; the rest is small.
-func copyStore(from, to string, files []os.DirEntry) error {
-	if err := os.Mkdir(to, 0o700); err != nil {
-		return err
-	}
-	for _, f := range files {
-		src, dst := filepath.Join(from, f.Name()), filepath.Join(to, f.Name())
-		if strings.HasSuffix(src, ".sst") {
-			if err := checkTable(src); err != nil {
-				return err
-			}
-			if os.Link(src, dst) == nil {
-				continue
-			}
-		}
-		if f.Name() == "LOCK" {
-			continue
-		}
-		if err := copyFile(src, dst); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func copyFile(src, dst string) error {
-	in, err := os.Open(src)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	out, err := os.OpenFile(dst, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(out, in)
-	return errors.Join(err, out.Close())
-}
-
-// checkTable reads a table through. When badger meets a damaged one it panics,
-// on a goroutine of its own, where nobody can catch it; so it must not come to
-// that.
-func checkTable(path string) (err error) {
-	defer func() {
-		if recover() != nil {
-			err = fmt.Errorf("table %s cannot be read", filepath.Base(path))
-		}
-	}()
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	t, err := table.OpenInMemoryTable(data, 0, &table.Options{ChkMode: options.OnTableAndBlockRead})
-	if err == nil {
-		err = t.VerifyChecksum()
-	}
-	if err != nil {
-		return fmt.Errorf("table %s: %w", filepath.Base(path), err)
-	}
-	return nil
-}
-
 func examineCopy(dir string, s *seal) (err error) {
-	// Without compactors: badger empties the tables that it has compacted before
-	// it removes them, and these here are links to those of the store.
-	db, err := badger.Open(storeOptions(dir).WithSyncWrites(false).WithNumCompactors(0).WithNumLevelZeroTablesStall(1 << 20))
+	db, err := store.OpenCopy(storeOptions(dir))
 	if err != nil {
-		return err // what badger gives beside an error cannot be closed
+		return err
 	}
 	defer func() {
 		if v := recover(); v != nil {

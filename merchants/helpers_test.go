@@ -14,6 +14,11 @@ import (
 	"kessai/authz/ledger"
 )
 
+func TestMain(m *testing.M) {
+	memTable = 1 << 20 // hundreds of stores are opened here
+	os.Exit(m.Run())
+}
+
 // accounts stands in for the book: the two functions of it that the registry
 // uses, on a plain map. What is opened stays, as if it were on disk.
 type accounts struct {

@@ -101,7 +101,7 @@ func TestV1_ImportIsAllOrNothingAcrossAKill(t *testing.T) {
 			}
 		})
 	}
-	for _, step := range []string{"begun", "stage", "staged", "marked", "accounts", "apply", "applied", "done", "drop", "dropped"} {
+	for _, step := range []string{"begun", "stage", "staged", "marked", "accounts", "apply", "applied", "done", "sealed", "drop", "dropped"} {
 		if !seen[step] {
 			t.Errorf("no kill came after step %q", step)
 		}
@@ -131,11 +131,15 @@ func survive(f func()) {
 	f()
 }
 
-// killedImport imports the demo file, two records at a time, and is killed at
+// killBatch is the number of records that an import which is killed writes at a
+// time: few, so that there are many steps to be killed at.
+const killBatch = 6
+
+// killedImport imports the demo file, a few records at a time, and is killed at
 // the n-th step, whose name it gives; empty where there were fewer.
 func killedImport(t *testing.T, o Options, n int) (at string) {
 	t.Helper()
-	r, err := open(o, 2, killer(n, &at))
+	r, err := open(o, killBatch, killer(n, &at))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +148,7 @@ func killedImport(t *testing.T, o Options, n int) (at string) {
 			t.Errorf("import: %v", err)
 		}
 	})
-	if err := r.db.Close(); err != nil {
+	if err := r.closeFiles(); err != nil {
 		t.Fatal(err)
 	}
 	return at
@@ -154,18 +158,17 @@ func killedImport(t *testing.T, o Options, n int) (at string) {
 // what the last kill left; it reports whether it came to that.
 func killedOpen(t *testing.T, o Options, n int) bool {
 	t.Helper()
-	db, err := openStore(o.Dir + "/registry")
+	var at string
+	r, err := openFiles(o, killBatch, killer(n, &at))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var at string
-	r := &Registry{db: db, o: o, batch: 2, step: killer(n, &at)}
 	survive(func() {
 		if err := r.recover(); err != nil {
 			t.Errorf("recover: %v", err)
 		}
 	})
-	if err := db.Close(); err != nil {
+	if err := r.closeFiles(); err != nil {
 		t.Fatal(err)
 	}
 	return at != ""
@@ -322,8 +325,10 @@ func mediaCSV(n int) io.Reader {
 }
 
 func TestV1_ManyMedia(t *testing.T) {
+	memTable = 16 << 20
+	defer func() { memTable = 1 << 20 }()
 	n := 100_000
-	if testing.Short() {
+	if raceEnabled || testing.Short() {
 		n = 10_000
 	}
 	if os.Getenv("KESSAI_SOAK") != "" {

@@ -257,19 +257,6 @@ func TestLockedByAnother(t *testing.T) {
 	r.Stats()
 }
 
-func TestDamagedStoreIsRefused(t *testing.T) {
-	dir, a := t.TempDir(), newAccounts()
-	if err := os.MkdirAll(filepath.Join(dir, "registry"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "registry", "MANIFEST"), []byte("no manifest"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := OpenRegistry(testOptions(t, dir, a)); !errors.Is(err, ErrDamaged) {
-		t.Errorf("got %v; want ErrDamaged", err)
-	}
-}
-
 func TestOptionsAreNeeded(t *testing.T) {
 	whole := testOptions(t, t.TempDir(), newAccounts())
 	for name, cut := range map[string]func(*Options){

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
+
+	"kessai/store"
 )
 
 // Options configures a book. The zero value of each setting means its default.
@@ -133,7 +135,10 @@ func Open(o Options) (b *Book, err error) {
 // everything in it follows from the blocks.
 func (b *Book) openIndex() (err error) {
 	dir := indexDir(b.o.Dir)
-	if b.index, err = openBadger(dir, false, b.o.Logf); err == nil {
+	if err = store.Check(dir); err == nil {
+		b.index, err = store.Open(storeOptions(dir, false, b.o.Logf))
+	}
+	if err == nil {
 		b.state, err = loadSnapshot(b.index, b.o.Retention, time.Now())
 	}
 	if err == nil {
@@ -151,7 +156,7 @@ func (b *Book) newIndex() (err error) {
 		return err
 	}
 	b.state = nil
-	b.index, err = openBadger(indexDir(b.o.Dir), false, b.o.Logf)
+	b.index, err = store.Open(storeOptions(indexDir(b.o.Dir), false, b.o.Logf))
 	return err
 }
 
@@ -182,7 +187,7 @@ func (b *Book) openBlocks() error {
 	b.state = l.state
 	b.snapBlock.Store(l.start)
 	b.snapTxs.Store(l.startTxs)
-	if b.blocks, err = openBadger(blocksDir(b.o.Dir), true, b.o.Logf); err != nil {
+	if b.blocks, err = store.Open(storeOptions(blocksDir(b.o.Dir), true, b.o.Logf)); err != nil {
 		return &Damage{0, err.Error()}
 	}
 	if b.witness, err = openWitness(witnessPath(b.o.Dir)); err != nil {

@@ -16,9 +16,10 @@ import (
 	"testing"
 	"time"
 
-	"kessai"
-
 	"github.com/dgraph-io/badger/v4"
+
+	"kessai"
+	"kessai/store"
 )
 
 // writeSample makes a closed book with a number of blocks and gives its report.
@@ -60,7 +61,7 @@ func places(t *testing.T, dir string) []place {
 	t.Helper()
 	var all []place
 	found := make(map[uint64]bool)
-	db := must(openBadger(copyOfStore(t, dir), false, nil))
+	db := must(store.OpenCopy(storeOptions(copyOfStore(t, dir), false, nil)))
 	defer db.Close()
 	_, _, err := readBlocks(db, func(*block, [32]byte, int) error { return nil })
 	if err != nil {
@@ -90,7 +91,7 @@ func places(t *testing.T, dir string) []place {
 
 func copyOfStore(t *testing.T, dir string) string {
 	to := filepath.Join(t.TempDir(), "store")
-	if err := copyStore(blocksDir(dir), to); err != nil {
+	if err := store.Copy(blocksDir(dir), to); err != nil {
 		t.Fatal(err)
 	}
 	return to
@@ -174,7 +175,7 @@ func crashed(t *testing.T, clean string) string {
 	t.Helper()
 	dir := t.TempDir()
 	b := must(Open(Options{Dir: dir}))
-	db := must(openBadger(copyOfStore(t, clean), false, nil))
+	db := must(store.OpenCopy(storeOptions(copyOfStore(t, clean), false, nil)))
 	defer db.Close()
 	for n := uint64(1); ; n++ {
 		_, _, raw, err := getBlock(db, n)
@@ -277,7 +278,7 @@ func TestCutTail(t *testing.T) {
 	}{{1, 0}, {2, 19}, {5, 16}, {20, 1}} {
 		dir := t.TempDir()
 		want := writeSample(t, dir, 20)
-		db := must(openBadger(blocksDir(dir), true, nil))
+		db := must(store.Open(storeOptions(blocksDir(dir), true, nil)))
 		err := db.Update(func(txn *badger.Txn) error {
 			for i := range c.cut {
 				if err := txn.Delete(blockKey(uint64(20 - i))); err != nil {

@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"syscall"
 
 	"github.com/dgraph-io/badger/v4"
 
 	"kessai"
+	"kessai/store"
 )
 
 // loaded is what was found in a book's folder.
@@ -31,9 +33,6 @@ func load(dir string, from *state, progress func(string, uint64, uint64)) (l *lo
 	if err != nil {
 		return nil, err
 	}
-	if err := copyStore(blocksDir(dir), checkDir(dir)); err != nil {
-		return nil, fmt.Errorf("copying the block store to check it: %w", err)
-	}
 	defer os.RemoveAll(checkDir(dir))
 	if from == nil {
 		from = newState()
@@ -43,7 +42,7 @@ func load(dir string, from *state, progress func(string, uint64, uint64)) (l *lo
 	if len(slots) > 0 {
 		last = slots[len(slots)-1].number
 	}
-	if err = l.readStore(checkDir(dir), last, progress); err == nil {
+	if err = l.readStore(dir, last, progress); err == nil {
 		err = l.compare(slots)
 	}
 	var d *Damage
@@ -55,7 +54,18 @@ func load(dir string, from *state, progress func(string, uint64, uint64)) (l *lo
 	return l, err
 }
 
-// readStore reads the blocks of the copy into the state.
+// notWhole says that a store cannot be read, unless it is the machine that lacks
+// something.
+func notWhole(err error) error {
+	for _, lack := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE, syscall.EACCES} {
+		if errors.Is(err, lack) {
+			return fmt.Errorf("checking the book: %w", err)
+		}
+	}
+	return &Damage{0, fmt.Sprintf("the block store cannot be read: %v", err)}
+}
+
+// readStore reads the blocks of a copy of the store into the state.
 func (l *loaded) readStore(dir string, total uint64, progress func(string, uint64, uint64)) (err error) {
 	defer func() {
 		// Badger panics over some damage; that is damage too.
@@ -63,9 +73,12 @@ func (l *loaded) readStore(dir string, total uint64, progress func(string, uint6
 			err = &Damage{l.last + 1, fmt.Sprintf("the store cannot be read: %v", p)}
 		}
 	}()
-	db, err := openBadger(dir, false, nil)
+	if err := store.Copy(blocksDir(dir), checkDir(dir)); err != nil {
+		return notWhole(err)
+	}
+	db, err := store.OpenCopy(storeOptions(checkDir(dir), false, nil))
 	if err != nil {
-		return &Damage{0, fmt.Sprintf("the block store cannot be opened: %v", err)}
+		return notWhole(err)
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	start, startHash := l.state.block, l.state.hash

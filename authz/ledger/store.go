@@ -4,14 +4,14 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
+
+	"kessai/store"
 )
 
 // The book's own folders and files, below the data folder.
@@ -19,7 +19,6 @@ func blocksDir(dir string) string   { return filepath.Join(dir, "book", "blocks"
 func indexDir(dir string) string    { return filepath.Join(dir, "book", "index") }
 func checkDir(dir string) string    { return filepath.Join(dir, "book", "check") }
 func witnessPath(dir string) string { return filepath.Join(dir, "book", "witness") }
-func lockPath(dir string) string    { return filepath.Join(dir, "book", "lock") }
 
 // Damage says what is wrong with a book, and from which block on.
 type Damage struct {
@@ -45,10 +44,10 @@ func blockKey(number uint64) []byte {
 // open hundreds of stores, make it smaller.
 var memTable int64 = 32 << 20
 
-// openBadger opens a store. Blocks are synced on every commit; the index can be
+// storeOptions are badger's. Blocks are synced on every commit; the index can be
 // rebuilt, so it is not.
-func openBadger(dir string, sync bool, logf func(string, ...any)) (*badger.DB, error) {
-	o := badger.DefaultOptions(dir).
+func storeOptions(dir string, sync bool, logf func(string, ...any)) badger.Options {
+	return badger.DefaultOptions(dir).
 		WithSyncWrites(sync).
 		WithDetectConflicts(false). // one writer
 		WithCompression(options.None).
@@ -60,11 +59,6 @@ func openBadger(dir string, sync bool, logf func(string, ...any)) (*badger.DB, e
 		WithValueLogFileSize(1 << 20). // nothing is ever big enough for the value log
 		WithMetricsEnabled(false).
 		WithLogger(badgerLog{logf})
-	db, err := badger.Open(o)
-	if err != nil {
-		return nil, err // what badger gives beside an error cannot be closed
-	}
-	return db, nil
 }
 
 // badgerLog passes on what badger warns of.
@@ -83,64 +77,11 @@ func (l badgerLog) print(f string, a []any) {
 
 // lockBook makes sure that one process at a time has the book open.
 func lockBook(dir string) (*os.File, error) {
-	f, err := os.OpenFile(lockPath(dir), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
+	f, err := store.Lock(filepath.Join(dir, "book"))
+	if errors.Is(err, store.ErrLocked) {
+		err = ErrLocked
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		f.Close()
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, ErrLocked
-		}
-		return nil, err
-	}
-	return f, nil
-}
-
-// copyStore makes a copy of the block store that may be opened without harm to
-// the original: opening a damaged store makes badger cut it off at the damage,
-// and that would destroy the evidence. Tables never change once they are
-// written, so they are linked; the rest is small and is copied.
-func copyStore(from, to string) error {
-	if err := os.RemoveAll(to); err != nil {
-		return err
-	}
-	if err := os.MkdirAll(to, 0o700); err != nil {
-		return err
-	}
-	files, err := os.ReadDir(from)
-	if err != nil {
-		return err
-	}
-	for _, f := range files {
-		src, dst := filepath.Join(from, f.Name()), filepath.Join(to, f.Name())
-		switch {
-		case f.IsDir() || f.Name() == "LOCK":
-			continue
-		case strings.HasSuffix(f.Name(), ".sst"):
-			if os.Link(src, dst) == nil {
-				continue
-			}
-		}
-		if err := copyFile(src, dst); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func copyFile(src, dst string) error {
-	in, err := os.Open(src)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	out, err := os.OpenFile(dst, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(out, in)
-	return errors.Join(err, out.Close())
+	return f, err
 }
 
 // readBlocks reads all blocks of a store in order, checks their hashes and their

@@ -1,0 +1,5 @@
+//go:build !race
+
+package merchants
+
+const raceEnabled = false
