@@ -2,6 +2,7 @@ package conversations
 
 import (
 	"flag"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -11,7 +12,6 @@ import (
 	"time"
 
 	"github.com/gofiber/fiber/v2"
-	"net/http/httptest"
 )
 
 var update = flag.Bool("update", false, "write down in testdata/*.txt what was heard, instead of comparing")
@@ -49,7 +49,7 @@ func playFile(t *testing.T, file string, seen *coverage) {
 	if err != nil {
 		t.Fatalf("%s: %v", file, err)
 	}
-	dir := t.TempDir()
+	dir := dataFolder(t)
 	freshPools()
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(time.Until(begin))
@@ -98,7 +98,7 @@ func TestStoriesCanFail(t *testing.T) {
 		t.Fatalf("%+v, %v", parts, err)
 	}
 	warmUp(t)
-	dir := t.TempDir()
+	dir := dataFolder(t)
 	freshPools()
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(time.Until(begin))

@@ -34,9 +34,11 @@ func (c *coverage) book(b *ledger.Book) {
 	}
 }
 
-// notOverJSON are the codes that JSON callers are told in another way: 30 and 94
-// are problems (HTTP 400 and 422) there.
-var notOverJSON = map[kessai.ResponseCode]bool{kessai.FormatError: true, kessai.DuplicateTransmission: true}
+// notOverJSON are the codes that JSON callers are told as problems: 25 is 404, 30
+// is 400 or 422, and 94 is 422.
+var notOverJSON = map[kessai.ResponseCode]bool{
+	kessai.NoSuchRecord: true, kessai.FormatError: true, kessai.DuplicateTransmission: true,
+}
 
 // wanted lists what has to be there.
 func wanted() (all []string) {
@@ -56,7 +58,7 @@ func wanted() (all []string) {
 	for _, code := range strings.Fields("001 002 301") {
 		all = append(all, "network management "+code+" is answered with 00")
 	}
-	for _, problem := range strings.Fields("attempt_reused draining") {
+	for _, problem := range strings.Fields("payment_not_found missing_field attempt_reused draining") {
 		all = append(all, "problem "+problem)
 	}
 	for _, how := range []string{"90", "37"} {

@@ -39,21 +39,25 @@
 //
 // Words behind these: as=NAME lets the transaction be spoken of later; of=NAME
 // (or of=NUMBER) names the original, over ISO 8583 by=request (DE90, the rule) or
-// by=rrn (DE37 with DE38); stan=, terminal=, merchant=, currency= and expiry=
-// change what is said, mti=0120 and field=49: (take away) or field=49:978 (put
-// in) what is sent over ISO 8583, key= the idempotency key; over JSON, at=send
-// gives STAN and time too, as does stan=. A trailing & does not wait for the
-// answer; "hear NAME" does.
+// by=rrn (DE37 with DE38); terminal=, merchant=, currency= and expiry= change what
+// is said; stan= too, and over JSON it makes the shop name STAN and time at all.
+// Over ISO 8583, mti=0120 changes the message type, field=49: takes a field away
+// and field=49:978 puts one in; over JSON, key= is the idempotency key. A trailing
+// & does not wait for the answer; "hear NAME" does.
 //
 // Only over ISO 8583: sign-on, echo, sign-off, hang-up, message {JSON} and frame
-// HEX (whatever it is, sent as it is). Only over JSON: show NAME, list, and get
-// or post with a path and a body, in which $NAME stands for a payment's ID.
+// HEX (whatever it is, sent as it is over a connection of its own). Only over
+// JSON: show NAME, list, and get or post with a path and a body, in which $NAME
+// stands for a payment's ID.
 //
 // # What happens around them
 //
-//	gateway hold=30s sign-on=required   settings, for the next start
-//	sleep 10s    stop    start    restart    drain
+//	gateway hold=30s sign-on=required max-age=1m max-in-flight=2
+//	             settings, for the next start
+//	sleep 10s    stop    start    restart
 //	crash        stops without closing anything, and goes on from what is on disk
+//	unready      readiness drops, and new payments over JSON are refused
+//	drain        no new work over either wire; stop waits for what is in flight
 //	pause        requests over ISO 8583 wait before the engine; resume lets them go
 //	import       and YAML below it: changes to the registry
 //	account customer/1234567890         a balance
@@ -61,6 +65,7 @@
 //	together     the lines below it all at once, "10 till purchase ..." ten times;
 //	             only how often each answer was heard is written down
 //
-// An answer shows the virtual time that it took. Where none comes in the 15
-// seconds that a terminal waits, it says (silence).
+// The gateway starts by itself before the first words that need it. An answer
+// shows the virtual time that it took. Where none comes in the 15 seconds that a
+// terminal waits, it says (silence).
 package conversations

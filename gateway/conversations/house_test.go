@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
+	"testing"
 	"time"
 
 	"kessai"
@@ -224,6 +226,28 @@ func (p *pipes) dial() (net.Conn, error) {
 	case <-p.gone:
 		return nil, errors.New("connection refused")
 	}
+}
+
+// dataFolder gives a folder that goes with the test: in memory where there is
+// room. A story waits for some hundred syncs, and on a busy disk they would take
+// longer than all the rest. What a disk keeps is for the crash tests to show.
+func dataFolder(t *testing.T) string {
+	t.Helper()
+	const memory = "/dev/shm"
+	var fs syscall.Statfs_t
+	if syscall.Statfs(memory, &fs) != nil || uint64(fs.Bsize)*fs.Bavail < 1<<30 {
+		return t.TempDir()
+	}
+	dir, err := os.MkdirTemp(memory, "kessai-conversation-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
 }
 
 // copyFolder copies a folder as it is on disk. Badger's files are large and

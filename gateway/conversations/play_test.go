@@ -55,12 +55,22 @@ type ask func() answer
 
 // answer is what was heard.
 type answer struct {
-	who, text string // text is what is the same however often it is asked at once
-	numbers   string // RRN and approval code
-	tail      string
-	id        kessai.TxID
-	after     time.Duration
-	said      *utterance
+	who, text, numbers, tail string // numbers are RRN and approval code
+	brief                    string // what both wires say in the same way; empty where there is no payment
+	id                       kessai.TxID
+	after                    time.Duration
+	said                     *utterance
+}
+
+// brief puts an answer into words that are the same over either wire. The
+// amount of a reversal is not: ISO 8583 repeats what was sent.
+func brief(code string, reversal bool, amount int64) string {
+	n, _ := strconv.Atoi(code)
+	c := kessai.ResponseCode(n)
+	if reversal || !c.IsApproval() || amount == 0 {
+		return fmt.Sprintf("%s (%s)", code, c.Text())
+	}
+	return fmt.Sprintf("%s (%s) amount=%d", code, c.Text(), amount)
 }
 
 func (a answer) line() string {
@@ -77,10 +87,12 @@ func newPlay(t *testing.T, dir string, seen *coverage) *play {
 // end stops the gateway, and has its book checked from the first block to the
 // last.
 func (p *play) end() {
-	if p.house == nil && p.runs == 0 {
+	if p.runs == 0 {
 		return
 	}
-	if err := p.stop(); err != nil {
+	err := p.stop()
+	time.Sleep(time.Minute) // fasthttp's cleaner of idle workers looks every ten seconds whether it is still needed
+	if err != nil {
 		p.t.Error(err)
 		return
 	}
@@ -91,6 +103,7 @@ func (p *play) end() {
 
 // block plays the commands of one block and gives what was heard.
 func (p *play) block(commands []string) string {
+	p.begun(split(commands[0]))
 	switch commands[0] {
 	case "together":
 		return p.together(commands[1:])
@@ -104,8 +117,20 @@ func (p *play) block(commands []string) string {
 	return heard.String()
 }
 
+// begun starts the gateway before the first words that need one.
+func (p *play) begun(w words) {
+	if p.runs > 0 || w.who == "gateway" {
+		return
+	}
+	if err := p.start(); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
 func (p *play) command(line string) string {
+	synctest.Wait() // whatever was said before has come as far as it gets
 	w := split(line)
+	p.begun(w)
 	out, ok, err := p.surroundings(w)
 	if err == nil && !ok {
 		var a ask
@@ -121,10 +146,10 @@ func (p *play) command(line string) string {
 
 // hear asks and waits for the answer, unless that is to come later.
 func (p *play) hear(w words, a ask) string {
-	name := w.named["as"]
 	if !w.later {
-		return p.noted(name, a())
+		return noted(a())
 	}
+	name := w.or("as", strings.TrimSpace(w.rest))
 	answered := make(chan answer, 1)
 	p.waiting[name] = answered
 	go func() { answered <- a() }()
@@ -132,30 +157,25 @@ func (p *play) hear(w words, a ask) string {
 	return ""
 }
 
-// noted keeps what was said under its name.
-func (p *play) noted(name string, a answer) string {
+// noted keeps the number that an utterance was given.
+func noted(a answer) string {
 	if a.said != nil && a.id != 0 {
 		a.said.id = a.id
-	}
-	if name != "" && a.said != nil {
-		p.said[name] = a.said
 	}
 	return a.line()
 }
 
 // ask makes what a party says ready to be said.
 func (p *play) ask(w words) (ask, error) {
-	if p.house == nil {
-		if err := p.start(); err != nil {
-			return nil, err
-		}
-	}
 	if w.verb == "repeat" {
 		u, ok := p.said[strings.TrimSpace(w.rest)]
 		if !ok || u.who != w.who {
 			return nil, fmt.Errorf("%s has said nothing of that name", w.who)
 		}
 		return u.again(), nil
+	}
+	if p.house == nil {
+		return nil, errors.New("the gateway is down")
 	}
 	if t, ok := p.tills[w.who]; ok {
 		return p.tillAsks(t, w)
@@ -164,6 +184,13 @@ func (p *play) ask(w words) (ask, error) {
 		return p.shopAsks(s, w)
 	}
 	return nil, errors.New("nobody of that name is here, and nothing of that name happens")
+}
+
+// called keeps what is said under the name that as= gives.
+func (p *play) called(w words, said *utterance) {
+	if name := w.named["as"]; name != "" {
+		p.said[name] = said
+	}
 }
 
 // together says everything at once.
@@ -192,7 +219,10 @@ func (p *play) together(lines []string) string {
 			got := a()
 			mu.Lock()
 			defer mu.Unlock()
-			counts[fmt.Sprintf("+%v %s", got.after, got.text+got.tail)]++
+			if got.brief == "" {
+				got.brief = got.text
+			}
+			counts[fmt.Sprintf("+%v %s", got.after, got.brief)]++
 		})
 	}
 	all.Wait()
@@ -223,6 +253,9 @@ func (p *play) surroundings(w words) (out string, ok bool, err error) {
 		return "", true, p.crash()
 	case "drain":
 		return "", true, p.drain()
+	case "unready":
+		p.house.http.Drain()
+		return "", true, nil
 	case "pause":
 		p.house.gate.pause()
 		return "", true, nil
@@ -239,7 +272,7 @@ func (p *play) surroundings(w words) (out string, ok bool, err error) {
 			return "", true, errors.New("nobody waits for an answer of that name")
 		}
 		delete(p.waiting, w.verb)
-		return p.noted(w.verb, <-answered), true, nil
+		return noted(<-answered), true, nil
 	}
 	return "", false, nil
 }
@@ -350,11 +383,6 @@ func (p *play) crash() error {
 }
 
 func (p *play) imported(yaml string) string {
-	if p.house == nil {
-		if err := p.start(); err != nil {
-			p.t.Fatal(err)
-		}
-	}
 	sum, err := p.house.imported("import.yaml", []byte(yaml))
 	if err != nil {
 		return fmt.Sprintf("refused: %v\n", err)
