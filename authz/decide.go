@@ -99,7 +99,7 @@ func decideMedium(r *Request, f *Facts) kessai.ResponseCode {
 	case r.BadPAN:
 		return kessai.InvalidCardNumber
 	case r.Kind == kessai.Increment && r.Medium.IsZero() && m.Status == cache.MediumUnknown:
-		return kessai.Approved // the book will not find the hold either, and says so
+		return kessai.NoSuchRecord // the hold is not there, or its card is not known any more
 	case m.Status == cache.MediumUnknown:
 		return kessai.InvalidCardNumber
 	case m.Status == cache.MediumStolen:

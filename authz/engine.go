@@ -47,6 +47,9 @@ func (e *Engine) Authorize(ctx context.Context, r *Request) (Reply, error) {
 	facts := e.judge(r) // memory only: who asks, with what
 	lap(StageJudge)
 	code := Decide(r, &facts) // pure: may it be done, as far as memory knows
+	if facts.stranger(r) {
+		return Reply{Code: code}, nil
+	}
 	op := e.op(r, &facts, code)
 	lap(StageDecide)
 	out, err := e.book.Commit(ctx, &op) // is the money there, is it a repeat; then on disk

@@ -56,13 +56,22 @@ func (e *Engine) judge(r *Request) Facts {
 	f.KnownMerchant = s.HasMerchant(r.Merchant)
 	f.Stale = e.o.MaxAge > 0 && r.Received.Sub(s.Loaded()) > e.o.MaxAge
 	medium := r.Medium
-	if r.Kind == kessai.Increment && medium.IsZero() {
-		if hold, ok := e.book.Find(r.original(e.o.Acquirer)); ok {
-			medium = hold.Medium
+	if r.Kind == kessai.Increment && (medium.IsZero() || r.Terminal.IsZero()) {
+		hold, _ := e.book.Find(r.original(e.o.Acquirer))
+		medium = hold.Medium
+		if r.Terminal.IsZero() {
+			r.Terminal, f.Terminal = hold.Terminal, s.Terminal(hold.Terminal)
 		}
 	}
 	f.Medium = s.Medium(medium)
 	return f
+}
+
+// stranger reports whether nobody vouches for who asks: neither the registry nor
+// an API key. Nothing is recorded for strangers, or anyone who reaches the
+// listener could fill the book.
+func (f *Facts) stranger(r *Request) bool {
+	return f.Terminal.Status == cache.TerminalUnknown && r.IdempotencyKey == ""
 }
 
 // op turns a judged request into what the book is asked to do.

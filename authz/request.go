@@ -97,14 +97,19 @@ func (r *Request) attemptKey(a Attempt, own kessai.AcquirerID) ledger.Key {
 }
 
 // digest gives the digest of what is asked, the same over every wire. Item lines
-// and the names of the attempt are not part of it.
+// and the names of the attempt are not part of it; nor is what a follow-up takes
+// from its original and may repeat (the card), nor the currency of no amount.
 func (r *Request) digest() [16]byte {
 	var b [160]byte
 	n := append(b[:0], "request\x00"...)
 	n = append(n, byte(r.Kind))
-	n = append(n, r.Medium[:]...)
+	if r.standsAlone() {
+		n = append(n, r.Medium[:]...)
+	}
 	n = binary.BigEndian.AppendUint64(n, uint64(r.Amount.Value))
-	n = binary.BigEndian.AppendUint16(n, uint16(r.Amount.Currency))
+	if r.Amount.Value != 0 {
+		n = binary.BigEndian.AppendUint16(n, uint16(r.Amount.Currency))
+	}
 	n = binary.BigEndian.AppendUint64(n, uint64(r.CashBack))
 	return truncated(n)
 }

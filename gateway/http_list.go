@@ -3,6 +3,7 @@ package gateway
 import (
 	"encoding/base64"
 	"encoding/binary"
+	"errors"
 	"slices"
 	"strconv"
 
@@ -30,6 +31,9 @@ func (h *HTTP) list(c *fiber.Ctx, who kessai.MerchantID) error {
 	size := q.Limit
 	q.Limit++ // one more tells whether there is a next page
 	found, err := h.o.Book.List(q)
+	if errors.Is(err, ledger.ErrClosed) {
+		return &problem{code: problemDraining}
+	}
 	if err != nil {
 		h.o.Logger.Error("payments cannot be listed", "request_id", c.Locals(localRequestID), "error", err)
 		return &problem{code: problemInternal}

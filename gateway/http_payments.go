@@ -169,6 +169,9 @@ func (h *HTTP) find(c *fiber.Ctx, who kessai.MerchantID) (ledger.Tx, *problem) {
 			return t, nil
 		}
 	}
+	if h.o.Book.Err() != nil { // nothing is read from a book that failed
+		return ledger.Tx{}, &problem{code: problemDraining, detail: "Nothing was done."}
+	}
 	return ledger.Tx{}, &problem{code: problemPaymentNotFound}
 }
 
@@ -195,6 +198,9 @@ func (h *HTTP) authorize(c *fiber.Ctx, r *authz.Request, start time.Time, path s
 	m.Answered(ledger.WireJSON, r.Kind, reply.Code)
 	if reply.Code == kessai.DuplicateTransmission && reply.Tx.ID == 0 {
 		return &problem{code: problemReused, detail: "The Idempotency-Key, or the terminal with this STAN and time, stands for a request with other content. Nothing was done."}
+	}
+	if reply.Code == kessai.SystemMalfunction && reply.Tx.ID == 0 {
+		return &problem{code: problemUnjudged, detail: "The registry could not be read for too long, so nothing is approved on what was read before. Nothing was done."}
 	}
 	if reply.Replayed {
 		m.Replayed(ledger.WireJSON)

@@ -40,6 +40,7 @@ const (
 	problemUnknown          problemCode = "outcome_unknown"
 	problemBusy             problemCode = "busy"
 	problemDraining         problemCode = "draining"
+	problemUnjudged         problemCode = "registry_stale"
 )
 
 // problemKinds gives each code its HTTP status and its title.
@@ -74,6 +75,7 @@ var problemKinds = map[problemCode]struct {
 	problemUnknown:          {http.StatusInternalServerError, "The outcome is not known"},
 	problemBusy:             {http.StatusServiceUnavailable, "The gateway is busy"},
 	problemDraining:         {http.StatusServiceUnavailable, "The gateway is shutting down"},
+	problemUnjudged:         {http.StatusServiceUnavailable, "What is known of cards and terminals is too old"},
 }
 
 // problem is a failed HTTP request (RFC 9457). Detail and field are written by
@@ -117,7 +119,7 @@ func (p *problem) write(c *fiber.Ctx, requestID string) {
 	c.Set(fiber.HeaderContentType, "application/problem+json")
 	c.Set(fiber.HeaderCacheControl, "no-store")
 	switch p.code {
-	case problemBusy, problemDraining, problemUnknown:
+	case problemBusy, problemDraining, problemUnknown, problemUnjudged:
 		c.Set(fiber.HeaderRetryAfter, strconv.Itoa(retryAfter))
 	case problemUnauthorized:
 		c.Set(fiber.HeaderWWWAuthenticate, `Bearer realm="kessai"`)

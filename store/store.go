@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -50,6 +51,10 @@ func Copy(from, to string) error {
 	if err != nil {
 		return err
 	}
+	named, err := check(from)
+	if err != nil {
+		return err
+	}
 	if err := os.RemoveAll(to); err != nil {
 		return err
 	}
@@ -62,8 +67,8 @@ func Copy(from, to string) error {
 		case f.IsDir() || f.Name() == "LOCK":
 			continue
 		case strings.HasSuffix(src, ".sst"):
-			if err := checkTable(src); err != nil {
-				return err
+			if !named[f.Name()] {
+				continue
 			}
 			if os.Link(src, dst) == nil {
 				continue
@@ -78,13 +83,42 @@ func Copy(from, to string) error {
 
 // Check reads all tables of a store through. A store that is not there is whole.
 func Check(dir string) error {
-	tables, err := filepath.Glob(filepath.Join(dir, "*.sst"))
-	for _, t := range tables {
+	_, err := check(dir)
+	return err
+}
+
+// check gives the names of a store's tables, which are all there and whole.
+func check(dir string) (map[string]bool, error) {
+	named, err := tables(dir)
+	for t := range named {
 		if err == nil {
-			err = checkTable(t)
+			err = checkTable(filepath.Join(dir, t))
 		}
 	}
-	return err
+	return named, err
+}
+
+// tables gives the names of the tables that belong to a store. Others may lie in
+// its folder: one that was being written when the process ended is not in the
+// manifest yet, and what is in it still stands in the log. Badger removes those.
+func tables(dir string) (map[string]bool, error) {
+	f, err := os.Open(filepath.Join(dir, badger.ManifestFilename))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	m, _, err := badger.ReplayManifestFile(f, 0, badger.DefaultOptions(dir).WithLogger(nil))
+	if err != nil {
+		return nil, fmt.Errorf("the manifest cannot be read: %w", err)
+	}
+	named := make(map[string]bool, len(m.Tables))
+	for id := range m.Tables {
+		named[filepath.Base(table.NewFilename(id, dir))] = true
+	}
+	return named, nil
 }
 
 func copyFile(src, dst string) error {

@@ -123,3 +123,30 @@ func TestOneProcessAtATime(t *testing.T) {
 	}
 	f.Close()
 }
+
+// TestHalfWrittenTableIsPassedOver leaves what a crash leaves that came while
+// badger was writing a table: a file that no manifest names.
+func TestHalfWrittenTableIsPassedOver(t *testing.T) {
+	dir := t.TempDir()
+	from, to := filepath.Join(dir, "from"), filepath.Join(dir, "to")
+	fill(t, from)
+	if err := os.WriteFile(filepath.Join(from, "000999.sst"), make([]byte, 100), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(Check(from), Copy(from, to)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(to, "000999.sst")); !errors.Is(err, os.ErrNotExist) {
+		t.Fatalf("the half-written table was copied: %v", err)
+	}
+	named, _ := tables(from)
+	for gone := range named {
+		if err := os.Remove(filepath.Join(from, gone)); err != nil {
+			t.Fatal(err)
+		}
+		break
+	}
+	if Check(from) == nil || Copy(from, to) == nil {
+		t.Fatal("a table that the manifest names is gone, and nobody noticed")
+	}
+}

@@ -37,7 +37,7 @@ type Account struct {
 var accountName = regexp.MustCompile(`^(customer|merchant)/[!-~]{1,64}$`)
 
 // accountChunk is the number of accounts that are opened in one block.
-const accountChunk = 2_000
+const accountChunk = 300
 
 // OpenAccounts opens the accounts that do not exist yet, sets the overdraft of
 // those that do, and gives the number of each. Nothing is done if one of them
@@ -66,8 +66,13 @@ func (b *Book) OpenAccounts(specs []AccountSpec) ([]AccountID, error) {
 
 // checkSpecs refuses accounts that cannot be opened.
 func (s *state) checkSpecs(specs []AccountSpec) error {
+	first := make(map[string]int, len(specs))
 	for i := range specs {
 		a := &specs[i]
+		if j, twice := first[a.Name]; twice && specs[j] != *a {
+			return fmt.Errorf("account %s is asked for twice, in two ways", a.Name)
+		}
+		first[a.Name] = i
 		was := s.accounts.get(uint64(s.byName[a.Name]))
 		switch {
 		case !accountName.MatchString(a.Name):
@@ -89,7 +94,7 @@ func (s *state) checkSpecs(specs []AccountSpec) error {
 func (b *Book) AccountByName(name string) (Account, bool) {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
-	if a := b.state.accounts.get(uint64(b.state.byName[name])); a != nil {
+	if a := b.state.accounts.get(uint64(b.state.byName[name])); a != nil && b.Err() == nil {
 		return *a, true
 	}
 	return Account{}, false
@@ -99,7 +104,7 @@ func (b *Book) AccountByName(name string) (Account, bool) {
 func (b *Book) Account(id AccountID) (Account, bool) {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
-	if a := b.state.accounts.get(uint64(id)); a != nil {
+	if a := b.state.accounts.get(uint64(id)); a != nil && b.Err() == nil {
 		return *a, true
 	}
 	return Account{}, false

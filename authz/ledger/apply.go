@@ -77,7 +77,7 @@ func (s *state) effectOnHold(t *Tx) error {
 		return err
 	}
 	if t.Kind == kessai.Completion {
-		return s.move(t.Customer, t.Shop, t.Amount)
+		return s.post(t.Customer, t.Shop, t.Amount) // the hold was the cover
 	}
 	return nil
 }
@@ -116,7 +116,11 @@ func (s *state) undo(t *Tx) error {
 		err = s.move(o.Shop, o.Customer, t.Amount)
 	case kessai.Refund:
 		if o.Original != 0 {
-			s.txs.edit(uint64(o.Original)).Refunded -= t.Amount
+			sale := s.txs.edit(uint64(o.Original))
+			if sale == nil || sale.Status != Posted {
+				return fmt.Errorf("the sale %d that was refunded does not stand", o.Original)
+			}
+			sale.Refunded -= t.Amount
 		}
 		err = s.move(o.Customer, o.Shop, t.Amount)
 	case kessai.PreAuthorization:
@@ -127,7 +131,11 @@ func (s *state) undo(t *Tx) error {
 			err = s.keep(o.Customer, -t.Amount)
 		}
 	case kessai.Increment:
-		s.txs.edit(uint64(o.Original)).Held -= t.Amount
+		h := s.txs.edit(uint64(o.Original))
+		if h == nil || h.Status != Pending {
+			return fmt.Errorf("transaction %d is no open hold", o.Original)
+		}
+		h.Held -= t.Amount
 		err = s.keep(o.Customer, -t.Amount)
 	default:
 		err = fmt.Errorf("a %s cannot be reversed", o.Kind)
@@ -136,16 +144,24 @@ func (s *state) undo(t *Tx) error {
 	return err
 }
 
-// move posts an amount: it debits one account and credits another.
+// move posts an amount that the account must cover.
 func (s *state) move(debit, credit AccountID, amount int64) error {
+	if d := s.accounts.get(uint64(debit)); d != nil && d.Kind == CustomerAccount && d.available() < amount {
+		return fmt.Errorf("account %d does not cover %d", debit, amount)
+	}
+	return s.post(debit, credit, amount)
+}
+
+// post debits one account and credits another.
+func (s *state) post(debit, credit AccountID, amount int64) error {
 	d, c := s.accounts.edit(uint64(debit)), s.accounts.edit(uint64(credit))
 	if d == nil || c == nil || d == c || d.Currency != c.Currency || amount <= 0 {
 		return fmt.Errorf("cannot move %d from account %d to %d", amount, debit, credit)
 	}
 	from, err1 := kessai.Add(d.Balance, -amount)
 	to, err2 := kessai.Add(c.Balance, amount)
-	if err1 != nil || err2 != nil || d.Kind == CustomerAccount && d.available() < amount {
-		return fmt.Errorf("account %d does not cover %d", debit, amount)
+	if err1 != nil || err2 != nil {
+		return fmt.Errorf("moving %d from account %d to %d: %w", amount, debit, credit, kessai.ErrOverflow)
 	}
 	d.Balance, c.Balance = from, to
 	return nil

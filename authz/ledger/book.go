@@ -112,6 +112,9 @@ func Open(o Options) (b *Book, err error) {
 	if b.lock, err = lockBook(o.Dir); err != nil {
 		return nil, err
 	}
+	if err := b.roomOnDisk(); err != nil {
+		return nil, errors.Join(err, b.lock.Close())
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, b.release())
@@ -139,7 +142,7 @@ func (b *Book) openIndex() (err error) {
 		b.index, err = store.Open(storeOptions(dir, false, b.o.Logf))
 	}
 	if err == nil {
-		b.state, err = loadSnapshot(b.index, b.o.Retention, time.Now())
+		b.state, err = loadSnapshot(b.index, b.o.Retention)
 	}
 	if err == nil {
 		return nil
@@ -168,7 +171,7 @@ func (b *Book) openBlocks() error {
 	}
 	hadSnapshot := b.state != nil
 	l, err := load(b.o.Dir, b.state, b.o.Progress)
-	if errors.Is(err, ErrDamaged) && hadSnapshot {
+	if d := (*Damage)(nil); errors.As(err, &d) && !d.final && hadSnapshot {
 		// The blocks are the truth. If it is the snapshot that does not fit, they
 		// are whole without it.
 		whole, werr := load(b.o.Dir, nil, b.o.Progress)
@@ -188,7 +191,7 @@ func (b *Book) openBlocks() error {
 	b.snapBlock.Store(l.start)
 	b.snapTxs.Store(l.startTxs)
 	if b.blocks, err = store.Open(storeOptions(blocksDir(b.o.Dir), true, b.o.Logf)); err != nil {
-		return &Damage{0, err.Error()}
+		return &Damage{Block: 0, What: err.Error()}
 	}
 	if b.witness, err = openWitness(witnessPath(b.o.Dir)); err != nil {
 		return err
@@ -206,7 +209,7 @@ func (b *Book) putRight(l *loaded) error {
 	}
 	switch {
 	case l.last == 0 && l.putBack == nil:
-		return b.witness.begin()
+		return b.begin()
 	case l.putBack != nil:
 		b.o.Logf("the store lacked block %d, which was being written when the gateway stopped; the witness had it whole, and it was put back", l.putBack.number)
 		return b.storeBlock(l.putBack.number, l.putBack.raw)
@@ -222,16 +225,35 @@ func (b *Book) putRight(l *loaded) error {
 	return nil
 }
 
+// begin makes room in the witness of a new book, and makes sure that the names
+// of its folders and files are on disk before anything is in them.
+func (b *Book) begin() error {
+	if err := b.witness.begin(); err != nil {
+		return err
+	}
+	for _, dir := range []string{blocksDir(b.o.Dir), filepath.Join(b.o.Dir, "book"), b.o.Dir} {
+		f, err := os.Open(dir)
+		if err == nil {
+			err = errors.Join(f.Sync(), f.Close())
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (b *Book) storeBlock(number uint64, raw []byte) error {
 	return b.blocks.Update(func(txn *badger.Txn) error { return txn.Set(blockKey(number), raw) })
 }
 
-// release closes whatever is open. After a failure badger stays open until the
-// process ends: it would try to write what it has, and not come back.
+// release closes whatever is open. After a failure badger and the lock stay as
+// they are until the process ends: badger would try to write what it has, and not
+// come back.
 func (b *Book) release() error {
 	var errs []error
 	if b.Err() != nil {
-		return errors.Join(b.witness.f.Close(), b.lock.Close())
+		return nil
 	}
 	if b.witness != nil {
 		errs = append(errs, b.witness.f.Close())

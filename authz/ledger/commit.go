@@ -1,8 +1,12 @@
 package ledger
 
 import (
+	"fmt"
 	"sync"
+	"syscall"
 	"time"
+
+	"kessai"
 )
 
 // pending is an operation on its way through the committer. Either op or specs
@@ -27,9 +31,9 @@ type batch struct {
 	slot    []byte // scratch space of the witness, reused
 }
 
-// bodyFull is the size at which a block is closed. One more operation, with the
-// longest note, still fits below maxBlock.
-const bodyFull = maxBlock - MaxNote - 4<<10
+// bodyFull is the size at which a block is closed. One more operation, be it one
+// with the longest note or a chunk of accounts, still fits below maxBlock.
+const bodyFull = maxBlock - 128<<10
 
 // commitLoop is the only goroutine that changes the state. It takes what is
 // waiting, applies it in order, writes it as one block, and lets the callers go.
@@ -56,7 +60,6 @@ func (b *Book) commitLoop() {
 		}
 		next, err := b.commitBlock(&t, first)
 		if err != nil {
-			b.fail(err)
 			b.refuse()
 			return
 		}
@@ -67,6 +70,14 @@ func (b *Book) commitLoop() {
 // commitBlock makes and writes one block, and gives the time until the next
 // hold's deadline.
 func (b *Book) commitBlock(t *batch, first *pending) (next time.Duration, err error) {
+	if err := b.roomOnDisk(); err != nil {
+		if first != nil {
+			first.err = ErrClosed // nothing was done with it
+			first.done <- struct{}{}
+		}
+		b.fail(err)
+		return 0, err
+	}
 	b.mu.Lock()
 	now := time.Now()
 	b.state.begin(now.UnixNano(), b.o.BusinessDay(now))
@@ -78,6 +89,9 @@ func (b *Book) commitBlock(t *batch, first *pending) (next time.Duration, err er
 		err = b.write(t)
 	}
 	_, due := b.state.due(b.state.time)
+	if err != nil {
+		b.fail(err) // before anyone can read a state that is not on disk
+	}
 	b.mu.Unlock()
 	t.answer(err)
 	if err != nil {
@@ -147,6 +161,12 @@ func (t *batch) do(s *state, p *pending) error {
 		p.out = out
 		return t.alias(s, p)
 	}
+	if p.op.Verdict == kessai.SystemMalfunction {
+		// It could not be judged. It leaves no name, so that the same message,
+		// sent again when it can be, is judged then.
+		p.out.Tx.Code = kessai.SystemMalfunction
+		return nil
+	}
 	tx := s.decide(p.op)
 	if err := s.apply(&tx); err != nil {
 		return err
@@ -179,6 +199,9 @@ func (t *batch) alias(s *state, p *pending) error {
 // side. It returns when both are on disk.
 func (b *Book) write(t *batch) error {
 	t.raw, b.state.hash = t.block.append(t.raw[:0])
+	if len(t.raw) > maxBlock {
+		return fmt.Errorf("block %d has %d bytes, more than the %d that the witness holds", t.number, len(t.raw), maxBlock)
+	}
 	b.state.block = t.number
 	started := time.Now()
 	err := b.persist(t.number, t.raw, &t.slot)
@@ -212,11 +235,26 @@ func (t *batch) answer(err error) {
 	}
 }
 
+// roomOnDisk refuses to go on when the disk is nearly full. Badger writes into
+// files that it has mapped; when the disk has no room for a page of them the
+// kernel kills the process, and nobody would hear why.
+func (b *Book) roomOnDisk() error {
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(b.o.Dir, &st); err != nil {
+		return fmt.Errorf("asking for the room on the disk: %w", err)
+	}
+	if free, need := int64(st.Bavail)*st.Bsize, 8*memTable; free < need {
+		return fmt.Errorf("the disk that %s is on has %d MiB left; the book needs %d MiB to go on safely", b.o.Dir, free>>20, need>>20)
+	}
+	return nil
+}
+
 // fail records that the book can no longer write. What is in memory may be ahead
 // of the disk from here on, so nothing is done any more: the process must stop.
 func (b *Book) fail(err error) {
 	if b.failure.CompareAndSwap(nil, &err) {
 		close(b.failed)
+		b.follow.finish(ErrClosed)
 	}
 }
 

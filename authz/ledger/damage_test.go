@@ -357,27 +357,6 @@ func TestWitness(t *testing.T) {
 	}
 }
 
-// TestFailedSyncStopsTheBook makes the disk fail under the book: the caller
-// hears that the outcome is unknown, and nothing is done afterwards.
-func TestFailedSyncStopsTheBook(t *testing.T) {
-	b := must(Open(Options{Dir: t.TempDir()}))
-	shop, c := people(t, b, 1_000)
-	b.witness.f.Close() // writes fail from now on
-	op := Op{Kind: kessai.Purchase, Names: named1(1), Merchant: aoi, Terminal: aoiPOS, Currency: kessai.JPY, Customer: c[0], Shop: shop, Amount: 1}
-	if _, err := b.Commit(t.Context(), &op); !errors.Is(err, ErrUnknown) {
-		t.Fatalf("got %v, want ErrUnknown", err)
-	}
-	<-b.Failed()
-	op.Names = named1(2)
-	if _, err := b.Commit(t.Context(), &op); !errors.Is(err, ErrClosed) {
-		t.Fatalf("after the failure: %v, want ErrClosed", err)
-	}
-	if err := b.Err(); !errors.Is(err, os.ErrClosed) {
-		t.Fatalf("the cause is %v", err)
-	}
-	b.Close()
-}
-
 // TestHoldExpiresWhileDown lets a deadline pass while no gateway runs.
 func TestHoldExpiresWhileDown(t *testing.T) {
 	b := openTest(t, Options{Dir: t.TempDir()})

@@ -49,7 +49,9 @@ func (s *state) repeat(op *Op) (out Outcome, again bool) {
 		return Outcome{}, false
 	}
 	t := s.txs.get(uint64(id))
-	if orig, ok := s.find(op.Original); ok && t.Original != 0 && t.Original != orig.ID && t.Original != orig.Ended {
+	orig, ok := s.find(op.Original)
+	if ok && t.Original != 0 && t.Original != orig.ID && t.Original != orig.Ended ||
+		t.OriginalKey != (Key{}) && t.OriginalKey != op.Original.Key {
 		return Outcome{Conflict: true}, true
 	}
 	return Outcome{Tx: t.AsDecided(), Replayed: true}, true
@@ -241,10 +243,11 @@ func (s *state) canMove(debit, credit AccountID, amount int64) bool {
 
 // decideReversal decides how much of the original is undone, so that what is to
 // stand stands. It is the same however often it is sent. An attempt that has not
-// come yet is remembered, and refused when it comes.
+// come yet is remembered, and refused when it comes; that is only so for a
+// reversal that leaves nothing standing.
 func (s *state) decideReversal(t *Tx, op *Op) {
 	o, code := s.original(t, op)
-	if code == kessai.NoSuchRecord {
+	if code == kessai.NoSuchRecord && op.Amount == 0 {
 		if _, exists := s.find(op.Original); !exists && op.Original.ID == 0 {
 			t.OriginalKey = op.Original.Key
 			return
@@ -267,18 +270,26 @@ func (s *state) decideReversal(t *Tx, op *Op) {
 	switch o.Kind {
 	case kessai.Increment:
 		h := s.txs.get(uint64(o.Original))
-		if h.Status == Captured {
+		if h != nil && h.Status == Captured {
 			t.Code = kessai.InvalidTransaction
 			return
 		}
-		if h.Status != Pending {
-			return
+		if h == nil || h.Status != Pending {
+			return // the hold has ended, and with it what was added
 		}
 		undo = min(undo, h.Held)
 	case kessai.PreAuthorization:
 		undo = min(undo, o.Held)
 	case kessai.Refund:
-		if undo > s.accounts.get(uint64(o.Customer)).available() {
+		sale := s.txs.get(uint64(o.Original))
+		switch {
+		case o.Original != 0 && sale == nil:
+			t.Code = kessai.NoSuchRecord // too old: it has left memory
+			return
+		case o.Original != 0 && sale.Status != Posted:
+			t.Code = kessai.InvalidTransaction // the sale was undone; the refund is part of that
+			return
+		case undo > s.accounts.get(uint64(o.Customer)).available():
 			t.Code = kessai.InsufficientFunds
 			return
 		}

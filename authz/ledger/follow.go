@@ -91,6 +91,10 @@ func (f *follower) step() (more bool, err error) {
 	from := f.cursor.Load()
 	var keys [][]byte
 	f.b.mu.RLock()
+	if f.b.Err() != nil { // the state may be ahead of the disk
+		f.b.mu.RUnlock()
+		return false, ErrClosed
+	}
 	s := f.b.state
 	to := min(from+followChunk, s.txs.n)
 	for id := from + 1; id <= to; id++ {
@@ -147,8 +151,11 @@ type Query struct {
 // transaction that was answered before the call.
 func (b *Book) List(q Query) ([]Tx, error) {
 	b.mu.RLock()
-	newest := b.state.txs.n
+	newest, failed := b.state.txs.n, b.Err() != nil
 	b.mu.RUnlock()
+	if failed {
+		return nil, ErrClosed
+	}
 	if err := b.follow.await(newest); err != nil {
 		return nil, err
 	}
@@ -168,10 +175,11 @@ func (b *Book) List(q Query) ([]Tx, error) {
 		for it.Seek(last); it.Valid() && len(found) < q.Limit; it.Next() {
 			k := it.Item().Key()
 			t, ok := b.Find(Ref{ID: kessai.TxID(binary.BigEndian.Uint64(k[20:]))})
-			if ok && !q.From.IsZero() && t.Time < q.From.UnixNano() {
+			made := time.Unix(0, t.Time)
+			if ok && made.Before(q.From) {
 				break
 			}
-			if ok && (q.To.IsZero() || t.Time < q.To.UnixNano()) && (q.Match == nil || q.Match(&t)) {
+			if ok && t.Merchant == q.Merchant && (q.To.IsZero() || made.Before(q.To)) && (q.Match == nil || q.Match(&t)) {
 				found = append(found, t)
 			}
 		}
@@ -182,8 +190,13 @@ func (b *Book) List(q Query) ([]Tx, error) {
 
 // Find gives the transaction that ref points to, as it stands now. One that was
 // dropped from memory is read from its page on disk; it is found by number only.
+// After a failure nothing is found: see Err.
 func (b *Book) Find(ref Ref) (Tx, bool) {
 	b.mu.RLock()
+	if b.Err() != nil {
+		b.mu.RUnlock()
+		return Tx{}, false
+	}
 	t, ok := b.state.find(ref)
 	var at uint64
 	if !ok && ref.ID > 0 && uint64(ref.ID) <= b.state.txs.n {
@@ -225,5 +238,5 @@ func (b *Book) Note(id kessai.TxID) ([]byte, error) {
 	if errors.Is(err, found) {
 		return note, nil
 	}
-	return nil, errors.Join(err, &Damage{t.Block, "it lacks a transaction that it should have"})
+	return nil, errors.Join(err, &Damage{Block: t.Block, What: "it lacks a transaction that it should have"})
 }

@@ -22,6 +22,10 @@ func (b *Book) snapshotIfDue() {
 // snapshot freezes the state and writes it.
 func (b *Book) snapshot() error {
 	b.mu.Lock()
+	if err := b.Err(); err != nil { // the state may be ahead of the disk
+		b.mu.Unlock()
+		return err
+	}
 	sn := b.state.freeze()
 	b.snapTxs.Store(b.state.txs.n)
 	b.mu.Unlock()
@@ -42,7 +46,7 @@ func (b *Book) forget(before time.Time) {
 	for no := 0; ; no++ {
 		b.mu.Lock()
 		s := b.state
-		if no >= len(s.txs.pages) {
+		if no >= len(s.txs.pages) || b.Err() != nil {
 			b.mu.Unlock()
 			return
 		}

@@ -48,7 +48,7 @@ func load(dir string, from *state, progress func(string, uint64, uint64)) (l *lo
 	var d *Damage
 	if errors.As(err, &d) {
 		if n := locate(blocksDir(dir), last); n != 0 && n != d.Block {
-			err = &Damage{n, fmt.Sprintf("its content is not as it was written (the store says: %v)", err)}
+			err = &Damage{Block: n, What: fmt.Sprintf("its content is not as it was written (the store says: %v)", err)}
 		}
 	}
 	return l, err
@@ -62,7 +62,7 @@ func notWhole(err error) error {
 			return fmt.Errorf("checking the book: %w", err)
 		}
 	}
-	return &Damage{0, fmt.Sprintf("the block store cannot be read: %v", err)}
+	return &Damage{Block: 0, What: fmt.Sprintf("the block store cannot be read: %v", err)}
 }
 
 // readStore reads the blocks of a copy of the store into the state.
@@ -70,7 +70,7 @@ func (l *loaded) readStore(dir string, total uint64, progress func(string, uint6
 	defer func() {
 		// Badger panics over some damage; that is damage too.
 		if p := recover(); p != nil {
-			err = &Damage{l.last + 1, fmt.Sprintf("the store cannot be read: %v", p)}
+			err = &Damage{Block: l.last + 1, What: fmt.Sprintf("the store cannot be read: %v", p)}
 		}
 	}()
 	if err := store.Copy(blocksDir(dir), checkDir(dir)); err != nil {
@@ -82,12 +82,12 @@ func (l *loaded) readStore(dir string, total uint64, progress func(string, uint6
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	start, startHash := l.state.block, l.state.hash
-	last, _, err := readBlocks(db, func(b *block, hash [32]byte, size int) error {
+	_, _, err = readBlocks(db, func(b *block, hash [32]byte, size int) error {
 		if l.last = b.number; b.number%256 == 0 {
 			progress("checking the book", b.number, total)
 		}
 		if b.number == start && hash != startHash {
-			return &Damage{b.number, "it is not the block that the snapshot was taken at"}
+			return &Damage{Block: b.number, What: "it is not the block that the snapshot was taken at"}
 		}
 		if b.number <= start {
 			return nil
@@ -97,9 +97,6 @@ func (l *loaded) readStore(dir string, total uint64, progress func(string, uint6
 	if err != nil {
 		return err
 	}
-	if last < start {
-		return &Damage{last + 1, fmt.Sprintf("it is missing; the snapshot was taken at block %d", start)}
-	}
 	return nil
 }
 
@@ -107,23 +104,30 @@ func (l *loaded) readStore(dir string, total uint64, progress func(string, uint6
 func (l *loaded) compare(slots []witnessed) error {
 	n := len(slots)
 	switch {
+	case l.last < l.start:
+		if n > 0 && l.last+1 == l.start && slots[n-1].hash == l.state.hash {
+			l.putBack = &slots[n-1] // the snapshot was taken at the very block that the store lacks
+			return nil
+		}
+		what := fmt.Sprintf("it is missing; a snapshot was taken at block %d (if an older book was put in place on purpose, remove book/index)", l.start)
+		return &Damage{Block: l.last + 1, What: what, final: true}
 	case n == 0 && l.last == 0:
 		return nil
 	case n == 0:
-		return &Damage{l.last, "the witness file is missing, or neither of its slots is whole"}
+		return &Damage{Block: l.last, What: "the witness file is missing, or neither of its slots is whole"}
 	}
 	w := slots[n-1]
 	switch {
 	case w.number == l.last:
 		if w.hash != l.state.hash {
-			return &Damage{l.last, "the witness holds another block of this number"}
+			return &Damage{Block: l.last, What: "the witness holds another block of this number"}
 		}
 	case w.number == l.last+1:
 		if w.prev != l.state.hash {
-			return &Damage{w.number, "the witness holds it, but it does not follow from the last block in the store"}
+			return &Damage{Block: w.number, What: "the witness holds it, but it does not follow from the last block in the store"}
 		}
 		if err := l.state.replay(&w.block, w.hash); err != nil {
-			return &Damage{w.number, err.Error()}
+			return &Damage{Block: w.number, What: err.Error()}
 		}
 		l.putBack = &w
 	case w.number == l.last-1:
@@ -131,9 +135,9 @@ func (l *loaded) compare(slots []witnessed) error {
 		// told of it; it is whole and chained, so it stands.
 		l.behind = true
 	case w.number > l.last:
-		return &Damage{l.last + 1, fmt.Sprintf("it is missing; the witness says that the book ends at block %d", w.number)}
+		return &Damage{Block: l.last + 1, What: fmt.Sprintf("it is missing; the witness says that the book ends at block %d", w.number)}
 	default:
-		return &Damage{w.number + 1, fmt.Sprintf("the store goes on to block %d, but the witness ends before it: it is from another time", l.last)}
+		return &Damage{Block: w.number + 1, What: fmt.Sprintf("the store goes on to block %d, but the witness ends before it: it is from another time", l.last)}
 	}
 	return nil
 }
@@ -172,7 +176,7 @@ func getBlock(db *badger.DB, number uint64) (b block, hash [32]byte, raw []byte,
 		return err
 	})
 	if err != nil {
-		err = &Damage{number, err.Error()}
+		err = &Damage{Block: number, What: err.Error()}
 	}
 	return b, hash, raw, err
 }

@@ -131,7 +131,7 @@ func (m *model) outcome(op Op, t *modelTx, now time.Time) (kessai.ResponseCode, 
 		id = m.byKey[op.Original.Key]
 	}
 	o := m.txs[id]
-	if o == nil && op.Kind == kessai.Reversal && op.Original.ID == 0 {
+	if o == nil && op.Kind == kessai.Reversal && op.Original.ID == 0 && op.Amount == 0 {
 		m.undoneFirst[op.Original.Key] = true
 		return kessai.Approved, 0
 	}
@@ -260,6 +260,9 @@ func (m *model) reverse(op Op, t, o *modelTx) (kessai.ResponseCode, int64) {
 	case kessai.Purchase, kessai.CashBack, kessai.Completion:
 		m.post(o.shop, o.customer, undo)
 	case kessai.Refund:
+		if sale := m.txs[o.original]; sale != nil && sale.undone > 0 && sale.amount-sale.undone-sale.repaid == 0 {
+			return kessai.InvalidTransaction, 0
+		}
 		if undo > m.free(o.customer) {
 			return kessai.InsufficientFunds, 0
 		}
@@ -347,6 +350,14 @@ func runModel(t *testing.T, rnd *rand.Rand, steps int) {
 					done, *p.op, p.out.Tx.Code, p.out.Tx.Amount, p.out.Replayed, p.out.Conflict, p.err, code, amount, replayed, conflict)
 			}
 			done++
+		}
+		if rnd.IntN(30) == 0 { // an overdraft is raised, or lowered under open holds
+			i := rnd.IntN(len(customers))
+			over := rnd.Int64N(3_000)
+			if _, err := b.OpenAccounts([]AccountSpec{{Name: fmt.Sprintf("customer/%d", i), Kind: CustomerAccount, Currency: kessai.JPY, Overdraft: over}}); err != nil {
+				t.Fatal(err)
+			}
+			m.overdraft[customers[i]] = over
 		}
 		if rnd.IntN(20) == 0 {
 			time.Sleep(time.Duration(rnd.IntN(60)) * time.Second)

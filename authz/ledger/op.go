@@ -31,8 +31,8 @@ type Ref struct {
 // IsZero reports whether the reference points nowhere.
 func (r Ref) IsZero() bool { return r == Ref{} }
 
-// Limit bounds what a medium or a terminal may do in one business day. What
-// counts is what was approved on that day (purchases, cash back,
+// Limit bounds what a medium or a terminal may do in one business day. A limit
+// that is set during the day counts from then on. What counts is what was approved on that day (purchases, cash back,
 // pre-authorizations, increments), less what was reversed on the same day. A
 // hold that is released, expires or is completed for less gives nothing back.
 type Limit struct {

@@ -128,7 +128,7 @@ func encodePage[T any](p *page[T], row func([]byte, *T) []byte) []byte {
 
 // loadSnapshot reads the newest snapshot; nil where there is none. Transactions
 // older than keep are left on disk unless a hold among them is open.
-func loadSnapshot(db *badger.DB, keep time.Duration, now time.Time) (*state, error) {
+func loadSnapshot(db *badger.DB, keep time.Duration) (*state, error) {
 	s := newState()
 	err := db.View(func(txn *badger.Txn) error {
 		raw, err := value(txn, manifestKey)
@@ -146,7 +146,9 @@ func loadSnapshot(db *badger.DB, keep time.Duration, now time.Time) (*state, err
 		if err := loadTable(txn, &d, &s.accounts, accountTable, (*decoder).accountRow, nil); err != nil {
 			return err
 		}
-		old := now.Add(-keep).UnixNano()
+		// By the snapshot's own time: what came after it in the blocks may refer to
+		// anything that was in memory then.
+		old := s.time - int64(keep)
 		return loadTable(txn, &d, &s.txs, txTable, (*decoder).row, func(p *page[Tx]) bool { return droppable(p, old) })
 	})
 	if errors.Is(err, badger.ErrKeyNotFound) && s.block == 0 {

@@ -145,7 +145,7 @@ func (s *state) find(ref Ref) (Tx, bool) {
 }
 
 // due gives the next pending hold whose deadline has passed, if there is one,
-// and otherwise when the next one will pass (zero: never).
+// and the next deadline (zero: there is none).
 func (s *state) due(now int64) (id kessai.TxID, next int64) {
 	for len(s.holds) > 0 {
 		h := s.holds[0]
@@ -155,7 +155,7 @@ func (s *state) due(now int64) (id kessai.TxID, next int64) {
 			continue
 		}
 		if h.deadline <= now {
-			return h.id, 0
+			return h.id, h.deadline
 		}
 		return 0, h.deadline
 	}
@@ -168,7 +168,7 @@ func (s *state) sums() (map[kessai.Currency]int64, error) {
 	var err error
 	s.accounts.each(func(a *Account) {
 		sums[a.Currency] += a.Balance
-		if a.Held < 0 || a.Kind == CustomerAccount && a.Balance-a.Held < -a.Overdraft && a.Held > 0 {
+		if a.Held < 0 {
 			err = fmt.Errorf("account %d holds %d of %d", a.ID, a.Held, a.Balance)
 		}
 	})

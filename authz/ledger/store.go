@@ -24,6 +24,7 @@ func witnessPath(dir string) string { return filepath.Join(dir, "book", "witness
 type Damage struct {
 	Block uint64 // the first block that is not as it was written; zero: not known
 	What  string
+	final bool // it is not the snapshot that is wrong
 }
 
 func (d *Damage) Error() string {
@@ -96,17 +97,17 @@ func readBlocks(db *badger.DB, f func(b *block, hash [32]byte, size int) error) 
 		for it.Rewind(); it.Valid(); it.Next() {
 			want := last + 1
 			if key := it.Item().Key(); len(key) != 9 || binary.BigEndian.Uint64(key[1:]) != want {
-				return &Damage{want, "it is missing, though later blocks are there"}
+				return &Damage{Block: want, What: "it is missing, though later blocks are there"}
 			}
 			err := it.Item().Value(func(raw []byte) error {
 				b, h, err := parseBlock(raw)
 				switch {
 				case err != nil:
-					return &Damage{want, err.Error()}
+					return &Damage{Block: want, What: err.Error()}
 				case b.number != want:
-					return &Damage{want, fmt.Sprintf("another block (%d) is in its place", b.number)}
+					return &Damage{Block: want, What: fmt.Sprintf("another block (%d) is in its place", b.number)}
 				case b.prev != hash:
-					return &Damage{want, "it does not follow from the block before it"}
+					return &Damage{Block: want, What: "it does not follow from the block before it"}
 				}
 				hash = h
 				return f(&b, h, len(raw))
@@ -114,7 +115,7 @@ func readBlocks(db *badger.DB, f func(b *block, hash [32]byte, size int) error) 
 			if err != nil {
 				var d *Damage
 				if !errors.As(err, &d) {
-					err = &Damage{want, err.Error()}
+					err = &Damage{Block: want, What: err.Error()}
 				}
 				return err
 			}

@@ -90,7 +90,7 @@ func Verify(dir string, progress func(what string, done, total uint64)) (Report,
 		r.PutBack = l.putBack.number
 	}
 	if r.Sums, err = s.sums(); err != nil {
-		return r, &Damage{0, err.Error()}
+		return r, &Damage{Block: 0, What: err.Error()}
 	}
 	return r, nil
 }

@@ -35,9 +35,10 @@ func (c *coverage) book(b *ledger.Book) {
 }
 
 // notOverJSON are the codes that JSON callers are told as problems: 25 is 404, 30
-// is 400 or 422, and 94 is 422.
+// is 400 or 422, 94 is 422, and 96 is 503.
 var notOverJSON = map[kessai.ResponseCode]bool{
 	kessai.NoSuchRecord: true, kessai.FormatError: true, kessai.DuplicateTransmission: true,
+	kessai.SystemMalfunction: true,
 }
 
 // wanted lists what has to be there.
