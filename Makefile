@@ -41,7 +41,8 @@ fmt:
 fuzz:
 	@failed=()
 	for package in $$(go list ./...); do
-		for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz' || true); do
+		listed=$$(go test -list '^Fuzz' $$package)
+		for target in $$(grep '^Fuzz' <<<"$$listed" || true); do
 			echo "== $$package $$target"
 			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$package || failed+=($$package/$$target)
 		done
