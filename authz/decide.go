@@ -114,7 +114,7 @@ func decideMedium(r *Request, f *Facts) kessai.ResponseCode {
 		return kessai.NotPermittedToCard
 	case f.Stale:
 		return kessai.SystemMalfunction
-	case r.Kind == kessai.BalanceInquiry || r.Kind == kessai.Verification || r.Kind == kessai.Refund:
+	case r.Kind == kessai.BalanceInquiry || r.Kind == kessai.Verification:
 		return kessai.Approved
 	case over(r.Amount.Value, m.Limits.Single), over(r.Amount.Value, f.Terminal.Limits.Single):
 		return kessai.AmountLimit

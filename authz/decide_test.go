@@ -69,6 +69,8 @@ func TestV3_DecideFromMemory(t *testing.T) {
 		{"over the card's limit", func(r *Request, f *Facts) { f.Medium.Limits.Single = 449 }, kessai.AmountLimit},
 		{"at the card's limit", func(r *Request, f *Facts) { f.Medium.Limits.Single = 450 }, kessai.Approved},
 		{"over the terminal's limit", func(r *Request, f *Facts) { f.Terminal.Limits.Single = 449 }, kessai.AmountLimit},
+		{"a refund over the card's limit", func(r *Request, f *Facts) { r.Kind, f.Medium.Limits.Single = kessai.Refund, 449 }, kessai.AmountLimit},
+		{"a refund over the terminal's limit", func(r *Request, f *Facts) { r.Kind, f.Terminal.Limits.Single = kessai.Refund, 449 }, kessai.AmountLimit},
 		{"a cache too old", func(r *Request, f *Facts) { f.Stale = true }, kessai.SystemMalfunction},
 		{"a stolen card by a cache too old", func(r *Request, f *Facts) { f.Stale, f.Medium.Status = true, cache.MediumStolen }, kessai.StolenCard},
 		{"follow-up without an original", func(r *Request, f *Facts) { r.Kind = kessai.Completion }, kessai.NoSuchRecord},

@@ -139,8 +139,24 @@ func (h *HTTP) protocolError(c *fiber.Ctx, err error) error {
 	return nil
 }
 
+// ambiguous reports whether a proxy in front might see the request end elsewhere
+// than this server did: a header name that is followed by a space or is a folded
+// line (RFC 9112, 5.1 and 5.2), or a Transfer-Encoding, which nobody needs for
+// bodies as small as these.
+func ambiguous(header []byte) bool {
+	for line := range bytes.Lines(header) {
+		name, _, ok := bytes.Cut(line, []byte(":"))
+		trimmed := bytes.TrimSpace(name)
+		if ok && len(trimmed) != len(name) || bytes.EqualFold(trimmed, []byte(fiber.HeaderTransferEncoding)) {
+			return true
+		}
+	}
+	return false
+}
+
 // refuseOddMethods answers methods that fiber does not know, which it would
-// answer itself, in plain text and past every handler.
+// answer itself, in plain text and past every handler; and what is ambiguous,
+// after which nothing more is read from the connection.
 func (h *HTTP) refuseOddMethods() {
 	known := make(map[string]bool)
 	for _, m := range fiber.DefaultMethods {
@@ -153,6 +169,13 @@ func (h *HTTP) refuseOddMethods() {
 			c := h.app.AcquireCtx(ctx)
 			defer h.app.ReleaseCtx(c)
 			_ = h.protocolError(c, fiber.ErrMethodNotAllowed)
+			return
+		}
+		if ambiguous(ctx.Request.Header.RawHeaders()) {
+			c := h.app.AcquireCtx(ctx)
+			defer h.app.ReleaseCtx(c)
+			_ = h.protocolError(c, fiber.ErrBadRequest)
+			ctx.SetConnectionClose()
 			return
 		}
 		next(ctx)

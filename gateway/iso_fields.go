@@ -16,7 +16,7 @@ func (t *isoMapper) original(r *authz.Request, m *iso8583.Message) isoFault {
 	byNumber := len(m.Get(37)) > 0
 	switch r.Kind {
 	case kessai.PreAuthorization, kessai.Refund:
-		byNumber = byNumber && !blank(m.Get(38))
+		byNumber = byNumber && !spaces(m.Get(38))
 	case kessai.Completion, kessai.Reversal:
 	default:
 		return isoFault{}
@@ -69,7 +69,7 @@ func originalNumber(id *kessai.TxID, m *iso8583.Message) isoFault {
 	if *id, ok = kessai.ParseTxID(string(rrn)); !ok || len(rrn) != 12 {
 		return badField(37, "is no RRN that the gateway gave")
 	}
-	if code := m.Get(38); !blank(code) && string(code) != id.ApprovalCode() {
+	if code := m.Get(38); !spaces(code) && string(code) != id.ApprovalCode() {
 		return badField(38, "does not belong to the RRN in field 37")
 	}
 	return isoFault{}
@@ -78,6 +78,10 @@ func originalNumber(id *kessai.TxID, m *iso8583.Message) isoFault {
 // blank reports whether a field says nothing: it is missing, empty, or nothing
 // but zeros or spaces.
 func blank(b []byte) bool { return len(bytes.Trim(b, "0 ")) == 0 }
+
+// spaces reports whether DE38 says nothing. 000000 is an approval code like any
+// other.
+func spaces(b []byte) bool { return len(bytes.Trim(b, " ")) == 0 }
 
 // amounts reads amount and currency, and what they make of the kind.
 func (t *isoMapper) amounts(r *authz.Request, m *iso8583.Message) isoFault {

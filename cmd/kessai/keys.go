@@ -1,7 +1,9 @@
 package main
 
 import (
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -31,13 +33,47 @@ func (c *Config) secretKey(setting, name string, key kessai.Secret, file string)
 	path := filepath.Join(c.Data, "keys", name)
 	b, err := readKey(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		b, err = makeKey(path)
+		if _, made := os.Stat(keyCheckPath(c.Data)); made == nil {
+			err = errors.New("it is missing, though the registry was made with one")
+		} else {
+			b, err = makeKey(path)
+		}
 	}
 	if err != nil {
 		return nil, &exitError{exitConfig, "cannot use the key file " + path, plainPath(err),
 			"restore it from a backup: with another key the registry beside it is of no use"}
 	}
 	return b, nil
+}
+
+func keyCheckPath(data string) string { return filepath.Join(data, "registry", "keys.check") }
+
+// checkKeys makes sure that these are the keys that the registry was made with.
+// With others every card would be unknown and every API key wrong, and what is
+// imported would be of no use once the right ones are back. What it keeps beside
+// the registry is a digest that gives neither key away.
+func checkKeys(data string, pan, api []byte) error {
+	mac := hmac.New(sha256.New, pan)
+	mac.Write([]byte("kessai key check"))
+	mac.Write(hmac.New(sha256.New, api).Sum(nil))
+	check := hex.EncodeToString(mac.Sum(nil))
+	path := keyCheckPath(data)
+	was, err := os.ReadFile(path)
+	switch {
+	case err == nil && strings.TrimSpace(string(was)) == check:
+		return nil
+	case err == nil:
+		return &exitError{exitConfig, "these are not the keys of the registry in " + data,
+			"the check that was kept when it was made is another", "give the keys (keys.pan_file, keys.api_file, or " + filepath.Join(data, "keys") + ") that it was made with"}
+	case errors.Is(err, fs.ErrNotExist):
+		if err = os.MkdirAll(filepath.Dir(path), 0o700); err == nil {
+			err = writeFile(path, []byte(check+"\n"), 0o600)
+		}
+	}
+	if err != nil {
+		return &exitError{exitConfig, "cannot keep the check of the keys in " + path, plainPath(err), "see to the folder's permissions and its disk"}
+	}
+	return nil
 }
 
 // readKey reads a key file. Its errors never show any of its content.

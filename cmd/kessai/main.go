@@ -73,7 +73,7 @@ Exit codes: 0 fine, 1 failed, 2 usage, 3 configuration, 4 cannot connect or
 bind, 5 store locked or damaged, 6 threshold missed.`,
 		Example: `  kessai demo                                 a gateway with sample data, to try things
   kessai serve --config configs/kessai.yaml   a gateway of your own
-  kessai iso send --fill 0=0200 3=000000 4=450 2=4242424242424242 14=2912 41=AOI00001`,
+  kessai iso send --fill 0=0200 3=000000 4=450 2=4242424242424242 14=2912 41=AOI00001 49=392`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}

@@ -52,6 +52,9 @@ func (s *stores) openRegistry(c *Config) error {
 	if err != nil {
 		return err
 	}
+	if err := checkKeys(c.Data, pan, api); err != nil {
+		return err
+	}
 	if s.hasher, err = kessai.NewMediumHasher(pan); err != nil {
 		return configError("keys.pan", err)
 	}
