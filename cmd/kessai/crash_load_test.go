@@ -165,9 +165,9 @@ func (l *crashLane) race(card int) bool {
 	sale := l.shop.attempt(l.random, kessai.Purchase, card, overISO)
 	sale.undone = true
 	l.attempts = append(l.attempts, sale)
+	r := l.shop.followUp(l.random, kessai.Reversal, sale)
 	first := make(chan error, 1)
 	go func() { first <- send(l.other, sale, false) }()
-	r := l.shop.followUp(l.random, kessai.Reversal, sale)
 	ok := l.ask(r)
 	return l.fine(<-first) && ok
 }
