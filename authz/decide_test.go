@@ -192,7 +192,7 @@ func TestAllocDecide(t *testing.T) {
 		if code := Decide(&r, &facts); code != kessai.Approved {
 			t.Fatal(code)
 		}
-		sink = e.op(&r, &facts, kessai.Approved)
+		e.op(&sink, &r, &facts, kessai.Approved)
 	})
 	if allocs != 0 {
 		t.Errorf("judging and deciding allocate %v times, want none", allocs)

@@ -9,6 +9,7 @@ package authz
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"kessai"
@@ -18,10 +19,10 @@ import (
 
 // Options configures an engine.
 type Options struct {
-	Acquirer kessai.AcquirerID                  // takes the place of a missing DE32
-	HoldFor  time.Duration                      // how long a pre-authorization stands
-	MaxAge   time.Duration                      // a cache older than this approves nothing; zero: any age will do
-	Observe  func(stage Stage, d time.Duration) // told how long each stage took; may be nil
+	Acquirer kessai.AcquirerID                         // takes the place of a missing DE32
+	HoldFor  time.Duration                             // how long a pre-authorization stands
+	MaxAge   time.Duration                             // a cache older than this approves nothing; zero: any age will do
+	Observe  func(stage Stage, d time.Duration, n int) // told how long a stage took for n requests; may be nil
 }
 
 // Engine carries out transactions. It may be used from many goroutines at once.
@@ -29,36 +30,37 @@ type Engine struct {
 	book  *ledger.Book
 	valid *cache.Cache
 	o     Options
+	work  sync.Pool // of *work
 }
 
 // New makes an engine on a book and a cache.
 func New(book *ledger.Book, valid *cache.Cache, o Options) *Engine {
 	if o.Observe == nil {
-		o.Observe = func(Stage, time.Duration) {}
+		o.Observe = func(Stage, time.Duration, int) {}
 	}
-	return &Engine{book: book, valid: valid, o: o}
+	return &Engine{book: book, valid: valid, o: o, work: sync.Pool{New: func() any { return new(work) }}}
 }
 
-// Authorize carries out one request and returns when its outcome is on disk. An
-// error means that there is no answer: ledger.ErrBusy and ledger.ErrClosed that
+// Authorize carries out requests that came together, each for itself, and
+// returns when the outcome of all is on disk. Each gets its reply or an error,
+// which means that there is no answer: ledger.ErrBusy and ledger.ErrClosed that
 // nothing was done, ledger.ErrUnknown that nobody knows what was done.
-func (e *Engine) Authorize(ctx context.Context, r *Request) (Reply, error) {
-	lap := e.stopwatch()
-	facts := e.judge(r) // memory only: who asks, with what
-	lap(StageJudge)
-	code := Decide(r, &facts) // pure: may it be done, as far as memory knows
-	if facts.stranger(r) {
-		return Reply{Code: code}, nil
+func (e *Engine) Authorize(ctx context.Context, asks []Ask) {
+	w := e.begin()
+	defer e.end(w)
+	for i := range asks {
+		a := &asks[i]
+		facts := e.judge(&a.Request) // memory only: who asks, with what
+		w.lap(StageJudge)
+		code := Decide(&a.Request, &facts) // pure: may it be done, as far as memory knows
+		if facts.stranger(&a.Request) {
+			a.Reply = Reply{Code: code}
+			continue
+		}
+		e.op(w.add(a), &a.Request, &facts, code)
+		w.lap(StageDecide)
 	}
-	op := e.op(r, &facts, code)
-	lap(StageDecide)
-	out, err := e.book.Commit(ctx, &op) // is the money there, is it a repeat; then on disk
-	lap(StageCommit)
-	switch {
-	case err != nil:
-		return Reply{}, err
-	case out.Conflict:
-		return Reply{Code: kessai.DuplicateTransmission}, nil
-	}
-	return Reply{Tx: out.Tx, Code: out.Tx.Code, Replayed: out.Replayed}, nil
+	err := e.book.CommitAll(ctx, w.tasks) // is the money there, is it a repeat; then on disk
+	w.lap(StageCommit)
+	w.answer(err)
 }

@@ -42,7 +42,7 @@ func ask(t *testing.T, e *Engine, change func(*Request)) Reply {
 	r, _ := sound()
 	r.Wire, r.Attempt = ledger.WireISO, Attempt{MTI: [4]byte([]byte("0200")), STAN: 1, Transmitted: morning}
 	change(&r)
-	reply, err := e.Authorize(t.Context(), &r)
+	reply, err := e.AuthorizeOne(t.Context(), &r)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,8 +1,6 @@
 package authz
 
 import (
-	"time"
-
 	"kessai"
 	"kessai/authz/ledger"
 	"kessai/cache"
@@ -23,17 +21,6 @@ const (
 
 func (s Stage) String() string {
 	return [...]string{"decode", "judge", "decide", "commit", "encode"}[s%NumStages]
-}
-
-// stopwatch gives a function that tells the observer how long it is since the
-// last call.
-func (e *Engine) stopwatch() func(Stage) {
-	last := time.Now()
-	return func(s Stage) {
-		now := time.Now()
-		e.o.Observe(s, now.Sub(last))
-		last = now
-	}
 }
 
 // Facts is what memory knows about those who take part in a request.
@@ -75,12 +62,12 @@ func (f *Facts) stranger(r *Request) bool {
 }
 
 // op turns a judged request into what the book is asked to do.
-func (e *Engine) op(r *Request, f *Facts, code kessai.ResponseCode) ledger.Op {
+func (e *Engine) op(op *ledger.Op, r *Request, f *Facts, code kessai.ResponseCode) {
 	currency := r.Amount.Currency
 	if currency == 0 {
 		currency = f.Terminal.Currency
 	}
-	return ledger.Op{
+	*op = ledger.Op{
 		Kind: r.Kind, Verdict: code, Names: r.names(e.o.Acquirer), Wire: r.Wire,
 		Merchant: r.Merchant, Terminal: r.Terminal, Medium: r.Medium, Last4: r.Last4,
 		STAN: r.Attempt.STAN, Transmitted: r.Attempt.Transmitted,

@@ -85,13 +85,16 @@ func (r *Request) attemptKey(a Attempt, own kessai.AcquirerID) ledger.Key {
 	if a.Acquirer == (kessai.AcquirerID{}) {
 		a.Acquirer = own
 	}
-	var b [96]byte
-	n := append(b[:0], "attempt\x00"...)
+	at := a.Transmitted.UTC()
+	_, month, day := at.Date()
+	hour, minute, second := at.Clock()
+	var b [64]byte // fixed in size, and short enough for one round of SHA-256
+	n := append(b[:0], 'a')
 	n = append(n, a.Acquirer[:]...)
 	n = append(n, r.Merchant[:]...)
 	n = append(n, r.Terminal[:]...)
-	n = a.Transmitted.UTC().AppendFormat(n, "0102150405")
-	n = binary.BigEndian.AppendUint32(n, uint32(a.STAN))
+	n = append(n, byte(month), byte(day), byte(hour), byte(minute), byte(second))
+	n = append(n, byte(a.STAN>>16), byte(a.STAN>>8), byte(a.STAN))
 	n = append(n, a.MTI[0], a.MTI[1], a.MTI[2], a.MTI[3]&^1)
 	return truncated(n)
 }
@@ -100,17 +103,16 @@ func (r *Request) attemptKey(a Attempt, own kessai.AcquirerID) ledger.Key {
 // and the names of the attempt are not part of it; nor is what a follow-up takes
 // from its original and may repeat (the card), nor the currency of no amount.
 func (r *Request) digest() [16]byte {
-	var b [160]byte
-	n := append(b[:0], "request\x00"...)
-	n = append(n, byte(r.Kind))
-	if r.standsAlone() {
-		n = append(n, r.Medium[:]...)
-	}
+	var b [64]byte // short enough for one round of SHA-256
+	n := append(b[:0], 'r', byte(r.Kind))
 	n = binary.BigEndian.AppendUint64(n, uint64(r.Amount.Value))
+	n = binary.BigEndian.AppendUint64(n, uint64(r.CashBack))
 	if r.Amount.Value != 0 {
 		n = binary.BigEndian.AppendUint16(n, uint16(r.Amount.Currency))
 	}
-	n = binary.BigEndian.AppendUint64(n, uint64(r.CashBack))
+	if r.standsAlone() {
+		n = append(n, r.Medium[:]...)
+	}
 	return truncated(n)
 }
 

@@ -70,8 +70,9 @@ type Terminal struct {
 // Snapshot is the state of the registry at one moment. It never changes once it
 // is made, so it is read without a lock.
 type Snapshot struct {
-	media     map[kessai.MediumID]Medium
-	terminals map[kessai.TerminalID]Terminal
+	media     *table
+	size      int // number of media
+	terminals terminals
 	merchants map[kessai.MerchantID]struct{}
 	loaded    time.Time
 	version   uint64
@@ -79,17 +80,17 @@ type Snapshot struct {
 
 // Medium gives what is known about a medium; the zero Medium, whose status is
 // MediumUnknown, where nothing is.
-func (s *Snapshot) Medium(id kessai.MediumID) Medium { return s.media[id] }
+func (s *Snapshot) Medium(id kessai.MediumID) Medium { return s.media.find(id) }
 
 // Terminal gives what is known about a terminal; the zero Terminal, whose
 // status is TerminalUnknown, where nothing is.
-func (s *Snapshot) Terminal(id kessai.TerminalID) Terminal { return s.terminals[id] }
+func (s *Snapshot) Terminal(id kessai.TerminalID) Terminal { return s.terminals.find(id) }
 
 // HasMerchant reports whether the merchant is registered, and not blocked.
 func (s *Snapshot) HasMerchant(id kessai.MerchantID) bool { _, ok := s.merchants[id]; return ok }
 
 // Sizes gives the number of media and of terminals.
-func (s *Snapshot) Sizes() (media, terminals int) { return len(s.media), len(s.terminals) }
+func (s *Snapshot) Sizes() (media, terminals int) { return s.size, s.terminals.count }
 
 // Loaded gives the time at which the registry was read, or last looked at and
 // found unchanged.
@@ -107,31 +108,39 @@ func (s *Snapshot) Confirmed(at time.Time) *Snapshot {
 func (s *Snapshot) Version() uint64 { return s.version }
 
 // Builder gathers what the registry says; [Builder.Snapshot] ends it.
-type Builder struct{ s Snapshot }
-
-// NewBuilder starts a snapshot of about the given sizes.
-func NewBuilder(media, terminals int) *Builder {
-	return &Builder{Snapshot{
-		media:     make(map[kessai.MediumID]Medium, media),
-		terminals: make(map[kessai.TerminalID]Terminal, terminals),
-		merchants: make(map[kessai.MerchantID]struct{}),
-	}}
+type Builder struct {
+	s     Snapshot
+	media *tableBuilder
 }
 
-// AddMedium adds one medium.
-func (b *Builder) AddMedium(id kessai.MediumID, m Medium) { b.s.media[id] = m }
+// NewBuilder starts a snapshot of about the given sizes. The better they are
+// known, the less memory it takes.
+func NewBuilder(media, terminals int) *Builder {
+	return &Builder{
+		s: Snapshot{
+			terminals: newTerminals(terminals),
+			merchants: make(map[kessai.MerchantID]struct{}),
+		},
+		media: newTableBuilder(media),
+	}
+}
 
-// AddTerminal adds one terminal.
-func (b *Builder) AddTerminal(id kessai.TerminalID, t Terminal) { b.s.terminals[id] = t }
+// AddMedium adds one medium; of two with the same ID, the later counts. It may
+// be called from many goroutines at once, which do best to add media whose IDs
+// begin with different bytes.
+func (b *Builder) AddMedium(id kessai.MediumID, m Medium) { b.media.add(id, m) }
+
+// AddTerminal adds one terminal; of two with the same ID, the later counts.
+func (b *Builder) AddTerminal(id kessai.TerminalID, t Terminal) { b.s.terminals.add(id, t) }
 
 // AddMerchant makes a merchant known that is not blocked.
 func (b *Builder) AddMerchant(id kessai.MerchantID) { b.s.merchants[id] = struct{}{} }
 
 // Snapshot ends the building. The builder must not be used afterwards.
 func (b *Builder) Snapshot(loaded time.Time, version uint64) *Snapshot {
-	b.s.loaded, b.s.version = loaded, version
 	s := b.s
-	b.s = Snapshot{}
+	s.media, s.size, s.loaded, s.version = b.media.t, b.media.size(), loaded, version
+	*b = Builder{}
 	return &s
 }
 

@@ -1,8 +1,8 @@
 // Package configs carries the files that the gateway is shipped with inside the
 // binary, so that it starts on a machine that has nothing else.
 //
-// What it is for: the annotated default configuration and the sample data of
-// the demo. What it is not for: reading or checking them (cmd/kessai, merchants).
+// What it is for: the annotated default configuration, the time budget of the
+// hot path, and the sample data of the demo. What it is not for: reading or checking them (cmd/kessai, merchants).
 package configs
 
 import _ "embed"
@@ -11,6 +11,12 @@ import _ "embed"
 //
 //go:embed kessai.yaml
 var Defaults []byte
+
+// Budget is budget.yaml: how long each stage of the hot path should take, and
+// how that was measured.
+//
+//go:embed budget.yaml
+var Budget []byte
 
 // Demo is demo.yaml: the sample merchants, terminals, customers and cards.
 //

@@ -8,7 +8,8 @@
 package customers
 
 import (
-	"encoding/json"
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"unicode"
@@ -46,11 +47,11 @@ func ParseID(s string) (ID, error) {
 
 // Customer is somebody who pays, with the account that the money comes from.
 type Customer struct {
-	ID        ID              `json:"id"`
-	Name      string          `json:"name"`
-	Currency  kessai.Currency `json:"currency"`            // of the account; fixed once the account is open
-	Opening   int64           `json:"opening,omitempty"`   // minor units; put in when the account is new, never again
-	Overdraft int64           `json:"overdraft,omitempty"` // minor units; how far below zero the balance may go
+	ID        ID
+	Name      string
+	Currency  kessai.Currency // of the account; fixed once the account is open
+	Opening   int64           // minor units; put in when the account is new, never again
+	Overdraft int64           // minor units; how far below zero the balance may go
 }
 
 // MaxBalance is the largest opening balance, overdraft or daily total, in minor
@@ -110,32 +111,59 @@ const KeyPrefix = "customer/"
 // Key gives the key of a customer in the store.
 func Key(id ID) []byte { return []byte(KeyPrefix + string(id)) }
 
+// A customer is stored in a fixed form, since there may be millions:
+//
+//	0     form of the record, 1
+//	1-2   currency
+//	3-10  opening balance
+//	11-18 overdraft
+//	19-   name
+const (
+	customerForm  = 1
+	customerFixed = 19
+)
+
 // Encode gives the value that is stored under [Key].
 func (c Customer) Encode() []byte {
-	b, err := json.Marshal(c)
-	if err != nil {
-		panic(err) // a struct of strings and numbers always encodes
-	}
-	return b
+	b := make([]byte, 0, customerFixed+len(c.Name))
+	b = append(b, customerForm)
+	b = binary.BigEndian.AppendUint16(b, uint16(c.Currency))
+	b = binary.BigEndian.AppendUint64(b, uint64(c.Opening))
+	b = binary.BigEndian.AppendUint64(b, uint64(c.Overdraft))
+	return append(b, c.Name...)
 }
 
-// Decode reads what [Customer.Encode] wrote.
-func Decode(value []byte) (c Customer, err error) {
-	if err := json.Unmarshal(value, &c); err != nil {
-		return Customer{}, errors.New("customer record cannot be read")
+// ErrCustomer says that a stored customer cannot be read.
+var ErrCustomer = errors.New("customer record cannot be read")
+
+// Decode reads what [Key] and [Customer.Encode] wrote.
+func Decode(key, value []byte) (Customer, error) {
+	id, ok := bytes.CutPrefix(key, []byte(KeyPrefix))
+	if !ok || len(value) <= customerFixed || value[0] != customerForm {
+		return Customer{}, ErrCustomer
+	}
+	c := Customer{
+		ID: ID(id), Name: string(value[customerFixed:]),
+		Currency:  kessai.Currency(binary.BigEndian.Uint16(value[1:])),
+		Opening:   int64(binary.BigEndian.Uint64(value[3:])),
+		Overdraft: int64(binary.BigEndian.Uint64(value[11:])),
+	}
+	if c.Validate() != nil {
+		return Customer{}, ErrCustomer
 	}
 	return c, nil
 }
 
 // Get finds a customer; false where there is none.
 func Get(txn *badger.Txn, id ID) (c Customer, ok bool, err error) {
-	item, err := txn.Get(Key(id))
+	key := Key(id)
+	item, err := txn.Get(key)
 	if errors.Is(err, badger.ErrKeyNotFound) {
 		return Customer{}, false, nil
 	}
 	if err != nil {
 		return Customer{}, false, err
 	}
-	err = item.Value(func(v []byte) error { c, err = Decode(v); return err })
+	err = item.Value(func(v []byte) error { c, err = Decode(key, v); return err })
 	return c, err == nil, err
 }

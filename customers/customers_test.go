@@ -2,6 +2,7 @@ package customers_test
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 	"testing"
 
@@ -23,7 +24,7 @@ var (
 )
 
 func TestRecordsRoundTrip(t *testing.T) {
-	got, err := customers.Decode(suzuki.Encode())
+	got, err := customers.Decode(customers.Key(suzuki.ID), suzuki.Encode())
 	if err != nil || got != suzuki {
 		t.Errorf("customer: %+v, %v", got, err)
 	}
@@ -63,9 +64,6 @@ func TestMediumRecordThatCannotBeRead(t *testing.T) {
 		if m, err := customers.DecodeMedium(c.key, c.value); err == nil {
 			t.Errorf("%s: read as %+v", name, m)
 		}
-	}
-	if _, err := customers.Decode([]byte("{")); err == nil {
-		t.Error("half a customer is read")
 	}
 }
 
@@ -135,26 +133,15 @@ func TestStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	// The IDs of the owners begin alike; none may see the other's media.
-	owners := map[customers.ID]int{"1": 2, "1-": 1, "12": 3, "123": 0}
+	// Of the customers' IDs one begins with another.
+	media := make(map[customers.ID]customers.Medium)
 	err = db.Update(func(txn *badger.Txn) error {
-		n := byte(0)
-		for id, count := range owners {
-			c := suzuki
-			c.ID = id
-			if err := txn.Set(customers.Key(id), c.Encode()); err != nil {
+		for n, id := range []customers.ID{"1", "1-", "12", "123"} {
+			c, m := suzuki, card
+			c.ID, m.ID, m.Customer = id, kessai.MediumID{byte(n + 1)}, id
+			media[id] = m
+			if err := errors.Join(txn.Set(customers.Key(id), c.Encode()), txn.Set(customers.MediumKey(m.ID), m.Encode())); err != nil {
 				return err
-			}
-			for range count {
-				n++
-				m := card
-				m.ID, m.Customer = kessai.MediumID{n}, id
-				if err := txn.Set(customers.MediumKey(m.ID), m.Encode()); err != nil {
-					return err
-				}
-				if err := txn.Set(m.OwnerKey(), nil); err != nil {
-					return err
-				}
 			}
 		}
 		return nil
@@ -163,23 +150,14 @@ func TestStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = db.View(func(txn *badger.Txn) error {
-		for id, count := range owners {
+		for id, want := range media {
 			c, ok, err := customers.Get(txn, id)
 			if err != nil || !ok || c.ID != id {
 				t.Errorf("customer %s: %+v, %v, %v", id, c, ok, err)
 			}
-			media, err := customers.MediaOf(txn, id, 10)
-			if err != nil || len(media) != count {
-				t.Errorf("customer %s has %d media, %v; want %d", id, len(media), err, count)
+			if m, ok, err := customers.GetMedium(txn, want.ID); err != nil || !ok || m != want {
+				t.Errorf("medium of customer %s: %+v, %v, %v; want %+v", id, m, ok, err, want)
 			}
-			for _, m := range media {
-				if m.Customer != id {
-					t.Errorf("customer %s has a medium of %s", id, m.Customer)
-				}
-			}
-		}
-		if media, err := customers.MediaOf(txn, "12", 2); err != nil || len(media) != 2 {
-			t.Errorf("%d media, %v; want no more than 2", len(media), err)
 		}
 		if _, ok, err := customers.Get(txn, "1234"); ok || err != nil {
 			t.Errorf("nobody: %v, %v", ok, err)
@@ -187,16 +165,47 @@ func TestStore(t *testing.T) {
 		if _, ok, err := customers.GetMedium(txn, kessai.MediumID{99}); ok || err != nil {
 			t.Errorf("no medium: %v, %v", ok, err)
 		}
-		n := 0
-		err := customers.EachMedium(txn, func(customers.Medium) error { n++; return nil })
-		if n != 6 {
-			t.Errorf("%d media in all; want 6", n)
-		}
-		return err
+		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+func TestCustomerRecordThatCannotBeRead(t *testing.T) {
+	key, value := customers.Key(suzuki.ID), suzuki.Encode()
+	changed := func(at int, to byte) []byte {
+		b := bytes.Clone(value)
+		b[at] = to
+		return b
+	}
+	for name, c := range map[string]struct{ key, value []byte }{
+		"empty":             {key, nil},
+		"cut":               {key, value[:19]},
+		"another form":      {key, changed(0, '{')},
+		"currency":          {key, changed(1, 0xff)},
+		"negative opening":  {key, changed(3, 0x80)},
+		"large overdraft":   {key, changed(11, 0x40)},
+		"line break":        {key, changed(20, '\n')},
+		"key of a medium":   {customers.MediumKey(card.ID), value},
+		"key without an ID": {customers.Key(""), value},
+	} {
+		if c, err := customers.Decode(c.key, c.value); err == nil {
+			t.Errorf("%s: read as %+v", name, c)
+		}
+	}
+}
+
+func FuzzDecodeCustomer(f *testing.F) {
+	f.Add(suzuki.Encode())
+	f.Add([]byte{})
+	f.Add(suzuki.Encode()[:20])
+	f.Fuzz(func(t *testing.T, value []byte) {
+		c, err := customers.Decode(customers.Key(suzuki.ID), value)
+		if err == nil && !bytes.Equal(c.Encode(), value) {
+			t.Fatalf("%+v is written otherwise than it was read", c)
+		}
+	})
 }
 
 func FuzzDecodeMedium(f *testing.F) {

@@ -92,22 +92,11 @@ func (m Medium) Validate() error {
 	return m.Limits.Validate()
 }
 
-// The keys of media in the store: the medium itself, and the media of a customer.
-const (
-	MediumKeyPrefix = "medium/"
-	ownerKeyPrefix  = "customer-medium/"
-)
+// MediumKeyPrefix begins the key of every medium in the store.
+const MediumKeyPrefix = "medium/"
 
 // MediumKey gives the key of a medium in the store.
 func MediumKey(id kessai.MediumID) []byte { return append([]byte(MediumKeyPrefix), id[:]...) }
-
-// OwnerKey gives the key, with an empty value, under which the store lists a
-// medium for its customer.
-func (m Medium) OwnerKey() []byte { return append(ownerPrefix(m.Customer), m.ID[:]...) }
-
-// ownerPrefix ends with a character that no customer ID has, so that no ID
-// finds the media of a longer one.
-func ownerPrefix(id ID) []byte { return []byte(ownerKeyPrefix + string(id) + "/") }
 
 // A medium is stored in a fixed form and not as JSON because there may be
 // millions, and every one is decoded each time that the cache is loaded.
@@ -175,52 +164,4 @@ func GetMedium(txn *badger.Txn, id kessai.MediumID) (m Medium, ok bool, err erro
 	}
 	err = item.Value(func(v []byte) error { m, err = DecodeMedium(key, v); return err })
 	return m, err == nil, err
-}
-
-// MediaOf gives the media of a customer, at most limit of them, in the order of
-// their IDs.
-func MediaOf(txn *badger.Txn, id ID, limit int) ([]Medium, error) {
-	var media []Medium
-	prefix := ownerPrefix(id)
-	o := badger.IteratorOptions{Prefix: prefix}
-	it := txn.NewIterator(o)
-	defer it.Close()
-	for it.Rewind(); it.Valid() && len(media) < limit; it.Next() {
-		mid := kessai.MediumID{}
-		if copy(mid[:], it.Item().Key()[len(prefix):]) != len(mid) {
-			return nil, ErrMedium
-		}
-		m, ok, err := GetMedium(txn, mid)
-		if err != nil {
-			return nil, err
-		}
-		if !ok {
-			return nil, ErrMedium
-		}
-		media = append(media, m)
-	}
-	return media, nil
-}
-
-// EachMedium calls f with every medium, in the order of their IDs, until f
-// gives an error.
-func EachMedium(txn *badger.Txn, f func(Medium) error) error {
-	o := badger.DefaultIteratorOptions
-	o.Prefix = []byte(MediumKeyPrefix)
-	it := txn.NewIterator(o)
-	defer it.Close()
-	for it.Rewind(); it.Valid(); it.Next() {
-		item := it.Item()
-		err := item.Value(func(v []byte) error {
-			m, err := DecodeMedium(item.Key(), v)
-			if err != nil {
-				return err
-			}
-			return f(m)
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -32,7 +32,7 @@ const (
 
 // httpFixture is a server on a loopback listener with a book of its own.
 type httpFixture struct {
-	t      *testing.T
+	t      testing.TB
 	server *HTTP
 	book   *ledger.Book
 	engine *authz.Engine
@@ -60,7 +60,7 @@ func (l *httpLog) String() string {
 	return l.b.String()
 }
 
-func httpMust[T any](t *testing.T) func(T, error) T {
+func httpMust[T any](t testing.TB) func(T, error) T {
 	return func(v T, err error) T {
 		t.Helper()
 		if err != nil {
@@ -71,7 +71,7 @@ func httpMust[T any](t *testing.T) func(T, error) T {
 }
 
 // newHTTPFixture starts a server; change may alter its options.
-func newHTTPFixture(t *testing.T, change func(*HTTPOptions)) *httpFixture {
+func newHTTPFixture(t testing.TB, change func(*HTTPOptions)) *httpFixture {
 	t.Helper()
 	f := &httpFixture{t: t, log: new(httpLog), client: &http.Client{
 		Transport:     &http.Transport{DisableCompression: true},

@@ -186,12 +186,12 @@ func (h *HTTP) authorize(c *fiber.Ctx, r *authz.Request, start time.Time, path s
 	r.BodyDigest = digest
 	r.Received = h.o.Now()
 	m := h.o.Metrics
-	m.Stage(authz.StageDecode, time.Since(start))
-	m.Began(ledger.WireJSON)
+	m.Stage(authz.StageDecode, time.Since(start), 1)
+	m.Began(ledger.WireJSON, 1)
 	// The engine is never told to give up: what is in flight ends, whether or
 	// not the caller is still there to hear of it.
-	reply, err := h.o.Engine.Authorize(context.Background(), r)
-	m.Ended(ledger.WireJSON, time.Since(start))
+	reply, err := h.o.Engine.AuthorizeOne(context.Background(), r)
+	m.Ended(ledger.WireJSON, time.Since(start), 1)
 	if err != nil {
 		return h.refusal(c, err)
 	}
@@ -249,7 +249,7 @@ func (h *HTTP) answerWith(c *fiber.Ctx, status int, t *ledger.Tx, note []byte) e
 	if err := writeJSON(c, status, jsonPaymentOf(t, note)); err != nil {
 		return err
 	}
-	h.o.Metrics.Stage(authz.StageEncode, time.Since(start))
+	h.o.Metrics.Stage(authz.StageEncode, time.Since(start), 1)
 	return nil
 }
 

@@ -200,7 +200,7 @@ func TestHTTP_SameAttemptAsOverISO(t *testing.T) {
 	terminal, _ := kessai.ParseTerminalID("AOI00001")
 	pan, _ := kessai.ParsePAN(httpCard)
 	overISO := func(stan kessai.STAN) authz.Reply {
-		return httpMust[authz.Reply](t)(f.engine.Authorize(context.Background(), &authz.Request{
+		return httpMust[authz.Reply](t)(f.engine.AuthorizeOne(context.Background(), &authz.Request{
 			Kind: kessai.Purchase, Merchant: merchant, Terminal: terminal, Medium: f.hasher.Medium(pan), Last4: pan.Last4(),
 			Amount: kessai.Amount{Value: 450, Currency: kessai.JPY}, Received: time.Now(),
 			Attempt: authz.Attempt{MTI: [4]byte([]byte("0200")), STAN: stan, Transmitted: time.Date(2026, 11, 22, 3, 39, 12, 0, time.UTC)},

@@ -21,8 +21,8 @@ type ISOOptions struct {
 	Dialect *iso8583.Dialect // how messages are written. Default iso8583.ASCII
 	Framing iso8583.Framing  // how one message is told from the next
 
-	// Authorize carries out one request: authz.Engine.Authorize.
-	Authorize func(context.Context, *authz.Request) (authz.Reply, error)
+	// Authorize carries out requests that came together: authz.Engine.Authorize.
+	Authorize func(context.Context, []authz.Ask)
 	Hasher    *kessai.MediumHasher // turns card numbers into medium IDs
 	Acquirer  kessai.AcquirerID    // the gateway's own, which a message need not name
 
@@ -94,17 +94,22 @@ func (o *ISOOptions) defaults() error {
 
 // ISO answers ISO 8583 messages on one listener.
 //
-// Each connection has a goroutine that reads and one that writes; each message
-// that goes to the engine has its own until it is answered, so answers leave in
-// the order in which they are ready. A message takes a place on its connection
-// before it is read and gives it back when its answer is written: a terminal
-// that sends faster than it is answered, or does not read its answers, is slowed
-// down by TCP and costs no memory.
+// Each connection has a goroutine that reads. Messages that are there together
+// (a terminal that sends one at a time has one) share a goroutine until they are
+// answered, so answers leave in the order in which they are ready. A message has
+// a place on its connection from when it is taken up until its answer is
+// written: a terminal that sends faster than it is answered, or does not read
+// its answers, is slowed down by TCP and costs no memory.
+//
+// Tried and left: a goroutine for each message. Starting and parking it, its
+// own write, and decoded messages of several KiB each waiting for the book cost
+// more than all the rest.
 type ISO struct {
 	o        ISOOptions
 	mapper   isoMapper
-	inFlight chan struct{}
-	pool     sync.Pool // of *isoExchange
+	inFlight atomic.Int64
+	pool     sync.Pool // of *isoBatch
+	codecs   sync.Pool // of *isoCodec
 
 	ctx  context.Context // of every request; ends when Shutdown's patience does
 	kill context.CancelFunc
@@ -123,12 +128,12 @@ func NewISO(o ISOOptions) (*ISO, error) {
 		return nil, err
 	}
 	s := &ISO{
-		o:        o,
-		mapper:   newISOMapper(o.Hasher, o.Acquirer),
-		inFlight: make(chan struct{}, o.MaxInFlight),
-		conns:    make(map[*isoConn]struct{}),
+		o:      o,
+		mapper: newISOMapper(o.Hasher, o.Acquirer),
+		conns:  make(map[*isoConn]struct{}),
 	}
-	s.pool.New = func() any { return &isoExchange{buf: make([]byte, 0, 512)} }
+	s.pool.New = func() any { return new(isoBatch) }
+	s.codecs.New = func() any { return new(isoCodec) }
 	s.ctx, s.kill = context.WithCancel(context.Background())
 	return s, nil
 }
@@ -238,7 +243,7 @@ func (s *ISO) Shutdown(ctx context.Context) error {
 }
 
 // InFlight gives the number of messages that the engine is working on.
-func (s *ISO) InFlight() int { return len(s.inFlight) }
+func (s *ISO) InFlight() int { return int(s.inFlight.Load()) }
 
 func remote(nc net.Conn) string {
 	if a := nc.RemoteAddr(); a != nil {

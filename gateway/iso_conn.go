@@ -37,9 +37,6 @@ const (
 // send a reset, and that can destroy answers on their way.
 const isoLinger = time.Second
 
-// maxISOBatch bounds the bytes of answers that are gathered for one write.
-const maxISOBatch = 64 << 10
-
 // isoConn is one connection.
 type isoConn struct {
 	s    *ISO
@@ -47,9 +44,10 @@ type isoConn struct {
 	id   uint64
 	log  *slog.Logger
 	read isoReader
+	out  isoOutbox
 
-	slots    chan struct{}     // one for each message read or being read, until it is answered
-	out      chan *isoExchange // answers; has room for every slot, so nobody waits to put one in
+	inFlight atomic.Int64  // messages read and not answered yet
+	room     chan struct{} // holds a token when one of them has left
 	handlers sync.WaitGroup
 	signedOn bool   // the reading goroutine's
 	requests uint64 // the reading goroutine's
@@ -60,16 +58,24 @@ type isoConn struct {
 func newISOConn(s *ISO, nc net.Conn, id uint64) *isoConn {
 	c := &isoConn{
 		s: s, nc: nc, id: id,
-		log:   s.o.Logger.With("connection", id, "remote", remote(nc)),
-		slots: make(chan struct{}, s.o.MaxInFlightPerConn),
-		out:   make(chan *isoExchange, s.o.MaxInFlightPerConn),
+		log:  s.o.Logger.With("connection", id, "remote", remote(nc)),
+		room: make(chan struct{}, 1),
 	}
 	c.read = isoReader{nc: nc, idle: s.o.IdleTimeout, busy: c.busy}
 	return c
 }
 
-// busy reports whether a message is in flight beside the one being read.
-func (c *isoConn) busy() bool { return len(c.slots) > 1 }
+// busy reports whether a message is in flight.
+func (c *isoConn) busy() bool { return c.inFlight.Load() > 0 }
+
+// leave gives the places of n messages back.
+func (c *isoConn) leave(n int) {
+	c.inFlight.Add(-int64(n))
+	select {
+	case c.room <- struct{}{}:
+	default:
+	}
+}
 
 // end notes why the connection ends; the first reason stands.
 func (c *isoConn) end(why isoEnd) { c.reason.CompareAndSwap(nil, &why) }
@@ -92,15 +98,8 @@ func (c *isoConn) run() {
 		c.report()
 		return
 	}
-	written := make(chan struct{})
-	go func() {
-		defer close(written)
-		c.writeAnswers()
-	}()
 	c.end(c.readMessages())
 	c.handlers.Wait()
-	close(c.out)
-	<-written
 	c.linger()
 	c.report()
 }
@@ -132,29 +131,42 @@ func (c *isoConn) handshake() bool {
 	return true
 }
 
-// readMessages reads until the connection ends or has to.
+// readMessages reads until the connection ends or has to. Messages that are
+// there together go on together.
 func (c *isoConn) readMessages() isoEnd {
-	frames := iso8583.NewFrameReader(&c.read, c.s.o.Framing, c.s.o.MaxFrame)
 	for {
-		select {
-		case c.slots <- struct{}{}:
-		case <-c.s.ctx.Done():
+		free, ok := c.places()
+		if !ok {
 			return endKilled
 		}
-		x := c.s.pool.Get().(*isoExchange)
-		c.read.nextFrame()
-		f, err := frames.Next(x.buf)
+		b := c.s.pool.Get().(*isoBatch)
+		err := c.read.take(b, c.s.o.Framing, c.s.o.MaxFrame, free)
+		if n := len(b.messages); n > 0 {
+			c.inFlight.Add(int64(n))
+			c.s.o.Metrics.iso.framesIn.Add(float64(n))
+			if why := c.handle(b); why != "" {
+				return why
+			}
+			continue
+		}
+		c.s.release(b)
 		if err != nil {
-			c.s.release(x)
-			<-c.slots
 			return c.readEnd(err)
 		}
-		c.s.o.Metrics.iso.framesIn.Inc()
-		c.requests++
-		x.begin(f, c.requests, c.s.o.Now())
-		if why := c.handle(x); why != "" {
-			<-c.slots
-			return why
+	}
+}
+
+// places waits until the connection may take another message and gives the
+// number that it may take.
+func (c *isoConn) places() (free int, ok bool) {
+	for {
+		if free := c.s.o.MaxInFlightPerConn - int(c.inFlight.Load()); free > 0 {
+			return free, true
+		}
+		select {
+		case <-c.room:
+		case <-c.s.ctx.Done():
+			return 0, false
 		}
 	}
 }
@@ -176,68 +188,6 @@ func (c *isoConn) readEnd(err error) isoEnd {
 		return endFrame
 	}
 	return endRead
-}
-
-// writeAnswers writes whatever answers are ready with one call each time. After
-// a failure it goes on taking answers, so that nobody waits for it.
-func (c *isoConn) writeAnswers() {
-	var batch []byte
-	var failed bool
-	for x := range c.out {
-		var n int
-		batch, n = c.gather(batch[:0], x)
-		if !failed {
-			failed = !c.send(batch)
-		}
-		if failed {
-			c.s.o.Metrics.iso.unanswered.WithLabelValues("connection_lost").Add(float64(n))
-		} else {
-			c.s.o.Metrics.iso.framesOut.Add(float64(n))
-		}
-		for range n {
-			<-c.slots
-		}
-	}
-}
-
-// gather puts x and all answers that wait behind it into batch.
-func (c *isoConn) gather(batch []byte, x *isoExchange) (_ []byte, n int) {
-	for {
-		batch = append(batch, x.wire...)
-		n++
-		c.s.release(x)
-		if len(batch) >= maxISOBatch {
-			return batch, n
-		}
-		var ok bool
-		select {
-		case x, ok = <-c.out:
-			if !ok {
-				return batch, n
-			}
-		default:
-			return batch, n
-		}
-	}
-}
-
-// send writes within the write timeout. A connection that cannot be written to
-// is closed, which ends its reading too.
-func (c *isoConn) send(b []byte) bool {
-	err := c.nc.SetWriteDeadline(time.Now().Add(c.s.o.WriteTimeout))
-	if err == nil {
-		_, err = c.nc.Write(b)
-	}
-	if err == nil {
-		return true
-	}
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		c.end(endSlow)
-	} else {
-		c.end(endWrite)
-	}
-	_ = c.nc.Close()
-	return false
 }
 
 // linger lets the other side read the last answers before the connection is

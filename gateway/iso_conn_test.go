@@ -67,7 +67,7 @@ func bubble(t *testing.T, limit func(*ISOOptions), f func(t *testing.T, l *pipeL
 		}
 		g := gate{make(chan struct{})}
 		m := NewMetrics(MetricsOptions{})
-		o := ISOOptions{Authorize: g.authorize, Hasher: h, Metrics: m, IdleTimeout: time.Minute, WriteTimeout: 10 * time.Second}
+		o := ISOOptions{Authorize: eachAlone(g.authorize), Hasher: h, Metrics: m, IdleTimeout: time.Minute, WriteTimeout: 10 * time.Second}
 		limit(&o)
 		l := newPipeListener()
 		f(t, l, serveISO(t, o, l), g, m)

@@ -34,7 +34,7 @@ func TestForeignClient(t *testing.T) {
 	w := newISOShop(t, terminals...)
 	o := w.options()
 	o.Logger = nil
-	o.Authorize = allAtOnce(foreignConnections*foreignInFlight, w.engine.Authorize)
+	o.Authorize = eachAlone(allAtOnce(foreignConnections*foreignInFlight, w.engine.AuthorizeOne))
 	s, addr := listenISO(t, o)
 	var all sync.WaitGroup
 	for i, terminal := range terminals {

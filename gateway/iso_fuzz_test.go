@@ -62,7 +62,7 @@ func FuzzISOConnection(f *testing.F) {
 			return
 		}
 		dialects := iso8583.BuiltIn()
-		o := ISOOptions{Authorize: approve, Hasher: h, Metrics: NewMetrics(MetricsOptions{})}
+		o := ISOOptions{Authorize: eachAlone(approve), Hasher: h, Metrics: NewMetrics(MetricsOptions{})}
 		o.Dialect = dialects[int(form)%len(dialects)]
 		o.Framing = iso8583.Framing{
 			Length: iso8583.LengthForm(form / 4 % 3), TPDU: form&64 != 0, Inclusive: form&128 != 0,

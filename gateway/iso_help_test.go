@@ -332,3 +332,16 @@ func (b *lockedBuffer) String() string {
 	defer b.mu.Unlock()
 	return b.b.String()
 }
+
+// eachAlone makes what is asked about one request an Authorize for many, all at
+// the same time.
+func eachAlone(one func(context.Context, *authz.Request) (authz.Reply, error)) func(context.Context, []authz.Ask) {
+	return func(ctx context.Context, asks []authz.Ask) {
+		var all sync.WaitGroup
+		for i := range asks {
+			a := &asks[i]
+			all.Go(func() { a.Reply, a.Err = one(ctx, &a.Request) })
+		}
+		all.Wait()
+	}
+}

@@ -11,18 +11,18 @@ import (
 // The answer to network management repeats DE70 too, that to a reversal DE90.
 var isoEchoed = [...]int{3, 4, 7, 11, 12, 13, 32, 41, 42, 49}
 
-// isoReply makes the answer to a message. Reply is nil where the engine was not
-// asked.
+// isoReply makes the answer to a message, of which it shares what it repeats.
+// Reply is nil where the engine was not asked.
 func isoReply(out, in *iso8583.Message, code kessai.ResponseCode, reply *authz.Reply) {
 	out.ReplyTo(in)
 	for _, f := range isoEchoed {
-		echo(out, in, f)
+		out.Echo(in, f)
 	}
 	switch in.MTI[1] {
 	case '4':
-		echo(out, in, 90)
+		out.Echo(in, 90)
 	case '8':
-		echo(out, in, 70)
+		out.Echo(in, 70)
 	}
 	out.SetString(39, codeNames[code%100])
 	if reply == nil || reply.Tx.ID == 0 {
@@ -40,12 +40,6 @@ func isoReply(out, in *iso8583.Message, code kessai.ResponseCode, reply *authz.R
 		out.Set(4, kessai.AppendDigits(b[:0], uint64(tx.Amount), 12))
 	case kessai.BalanceInquiry:
 		out.Set(54, appendAvailable(b[:0], tx.Available, tx.Currency))
-	}
-}
-
-func echo(out, in *iso8583.Message, field int) {
-	if in.Has(field) {
-		out.Set(field, in.Get(field))
 	}
 }
 

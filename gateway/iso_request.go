@@ -169,6 +169,13 @@ func nearestYear(b []byte, now time.Time) (best time.Time, ok bool) {
 		return best, false
 	}
 	now = now.UTC()
+	// Within four months there is no doubt about the year.
+	if months := n[0] - int(now.Month()); months >= -4 && months <= 4 {
+		at := time.Date(now.Year(), time.Month(n[0]), n[1], n[2], n[3], n[4], 0, time.UTC)
+		if int(at.Month()) == n[0] && at.Day() == n[1] {
+			return at, true
+		}
+	}
 	for year := now.Year() - 1; year <= now.Year()+1; year++ {
 		at := time.Date(year, time.Month(n[0]), n[1], n[2], n[3], n[4], 0, time.UTC)
 		if int(at.Month()) != n[0] || at.Day() != n[1] {

@@ -196,12 +196,12 @@ func TestISO_EngineErrors(t *testing.T) {
 	w := newISOShop(t)
 	o := w.options()
 	var fail error
-	o.Authorize = func(ctx context.Context, r *authz.Request) (authz.Reply, error) {
+	o.Authorize = eachAlone(func(ctx context.Context, r *authz.Request) (authz.Reply, error) {
 		if fail != nil {
 			return authz.Reply{}, fail
 		}
-		return w.engine.Authorize(ctx, r)
-	}
+		return w.engine.AuthorizeOne(ctx, r)
+	})
 	_, addr := listenISO(t, o)
 	p := dialISO(t, addr)
 	sale := func() fields {

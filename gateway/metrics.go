@@ -4,6 +4,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,11 +18,11 @@ import (
 
 // MetricsOptions configures [NewMetrics]. Every setting may be left out.
 type MetricsOptions struct {
-	Version string                         // of the program; default: what the build recorded
-	Budget  [authz.NumStages]time.Duration // what each stage may take; longer ones are counted. Zero: no budget
-	Book    func() ledger.Stats            // the book's sizes; nil: not exported
-	Cache   *cache.Cache                   // nil: not exported
-	Now     func() time.Time               // for the cache's age; default time.Now
+	Version string              // of the program; default: what the build recorded
+	Budget  Budget              // what each stage should take; more than its P99 is counted. Zero: no budget
+	Book    func() ledger.Stats // the book's sizes; nil: not exported
+	Cache   *cache.Cache        // nil: not exported
+	Now     func() time.Time    // for the cache's age; default time.Now
 }
 
 // Metrics counts and measures what the gateway does, for Prometheus, on a
@@ -33,12 +34,13 @@ type Metrics struct {
 	registry *prometheus.Registry
 	budget   [authz.NumStages]time.Duration
 
-	stages   [authz.NumStages]prometheus.Observer
+	stages   [authz.NumStages]*histogram
 	overruns [authz.NumStages]prometheus.Counter
 
 	requests        *prometheus.CounterVec
-	requestDuration *prometheus.HistogramVec
-	inFlight        *prometheus.GaugeVec
+	known           [numWires][maxKinds][100]atomic.Pointer[prometheus.Counter] // those of requests that were used
+	requestDuration [numWires]*histogram
+	inFlight        [numWires]prometheus.Gauge
 	replayed        *prometheus.CounterVec
 	refused         *prometheus.CounterVec
 
@@ -65,17 +67,25 @@ type isoMetrics struct {
 
 // NewMetrics makes a set of metrics on a registry of its own.
 func NewMetrics(o MetricsOptions) *Metrics {
-	m := &Metrics{registry: prometheus.NewRegistry(), budget: o.Budget}
+	m := &Metrics{registry: prometheus.NewRegistry(), budget: o.Budget.P99}
 	f := factory{m.registry}
-	duration := f.histogram("kessai_stage_duration_seconds", "Time that one stage of the hot path took.", stageBuckets, "stage")
+	stages := make([]string, authz.NumStages)
+	for s := range authz.NumStages {
+		stages[s] = s.String()
+	}
+	duration := f.hot("kessai_stage_duration_seconds", "Time that one stage of the hot path took.", "stage", stages...)
 	over := f.counter("kessai_stage_overruns_total", "Times that a stage took longer than its budget.", "stage")
 	for s := range authz.NumStages {
-		m.stages[s] = duration.WithLabelValues(s.String())
+		m.stages[s] = duration.of[s.String()]
 		m.overruns[s] = over.WithLabelValues(s.String())
 	}
 	m.requests = f.counter("kessai_requests_total", "Requests answered.", "wire", "kind", "code")
-	m.requestDuration = f.histogram("kessai_request_duration_seconds", "Time from a request read whole to its answer ready to be sent.", requestBuckets, "wire")
-	m.inFlight = f.gauge("kessai_requests_in_flight", "Requests read and not answered yet.", "wire")
+	took := f.hot("kessai_request_duration_seconds", "Time from a request read whole to its answer ready to be sent.", "wire",
+		ledger.WireISO.String(), ledger.WireJSON.String())
+	inFlight := f.gauge("kessai_requests_in_flight", "Requests read and not answered yet.", "wire")
+	for _, w := range []ledger.Wire{ledger.WireISO, ledger.WireJSON} {
+		m.requestDuration[w], m.inFlight[w] = took.of[w.String()], inFlight.WithLabelValues(w.String())
+	}
 	m.replayed = f.counter("kessai_requests_replayed_total", "Repeats that were given the stored answer.", "wire")
 	m.refused = f.counter("kessai_requests_refused_total", "Requests refused before anything was done.", "wire", "reason")
 	m.iso = isoMetrics{
@@ -102,6 +112,7 @@ func (m *Metrics) registerCollectors(o MetricsOptions) {
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		buildInfo(o.Version),
+		budgetCollector(o.Budget),
 	)
 	if o.Book != nil {
 		m.registry.MustRegister(bookCollector{o.Book})
@@ -118,33 +129,49 @@ func (m *Metrics) registerCollectors(o MetricsOptions) {
 // Gatherer gives the metrics to whoever serves them.
 func (m *Metrics) Gatherer() prometheus.Gatherer { return m.registry }
 
-// Stage records how long one stage of the hot path took, and whether that was
-// more than its budget. It is what authz.Options.Observe asks for.
-func (m *Metrics) Stage(s authz.Stage, d time.Duration) {
-	m.stages[s].Observe(d.Seconds())
+// Stage records how long one stage of the hot path took for n requests, and
+// whether that was more than its budget. It is what authz.Options.Observe asks
+// for.
+func (m *Metrics) Stage(s authz.Stage, d time.Duration, n int) {
+	m.stages[s].observe(d, n)
 	if b := m.budget[s]; b > 0 && d > b {
-		m.overruns[s].Inc()
+		m.overruns[s].Add(float64(n))
 	}
 }
 
-// Began says that a request was read whole; every call needs one of [Metrics.Ended].
-func (m *Metrics) Began(w ledger.Wire) { m.inFlight.WithLabelValues(w.String()).Inc() }
+// Began says that n requests were read whole; each needs an end ([Metrics.Ended]).
+func (m *Metrics) Began(w ledger.Wire, n int) { m.inFlight[w].Add(float64(n)) }
 
-// Ended says that a request got its answer, or that it never will, and how long
-// that took.
-func (m *Metrics) Ended(w ledger.Wire, d time.Duration) {
-	m.inFlight.WithLabelValues(w.String()).Dec()
-	m.requestDuration.WithLabelValues(w.String()).Observe(d.Seconds())
+// Ended says that n requests got their answers, or that they never will, and how
+// long that took.
+func (m *Metrics) Ended(w ledger.Wire, d time.Duration, n int) {
+	m.inFlight[w].Sub(float64(n))
+	m.requestDuration[w].observe(d, n)
 }
 
 // Answered counts one answer by what was asked and what was said.
 func (m *Metrics) Answered(w ledger.Wire, k kessai.Kind, c kessai.ResponseCode) {
-	m.answered(w, k.String(), c)
+	known := &m.known[w%numWires][k%maxKinds][c%100]
+	counter := known.Load()
+	if counter == nil {
+		made := m.requests.WithLabelValues(w.String(), k.String(), codeNames[c%100])
+		counter = &made
+		known.Store(counter)
+	}
+	(*counter).Inc()
 }
 
-func (m *Metrics) answered(w ledger.Wire, kind string, c kessai.ResponseCode) {
-	m.requests.WithLabelValues(w.String(), kind, codeNames[c%100]).Inc()
+// answeredNetwork counts one answer to network management, which is not one of
+// the book's kinds.
+func (m *Metrics) answeredNetwork(c kessai.ResponseCode) {
+	m.requests.WithLabelValues(ledger.WireISO.String(), networkManagement, codeNames[c%100]).Inc()
 }
+
+// Room for the wires and kinds that there are, and more.
+const (
+	numWires = 4
+	maxKinds = 32
+)
 
 // Replayed counts a repeat that was given the stored answer.
 func (m *Metrics) Replayed(w ledger.Wire) { m.replayed.WithLabelValues(w.String()).Inc() }

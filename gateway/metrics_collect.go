@@ -10,10 +10,7 @@ import (
 )
 
 // Classic buckets, in seconds, for scrapers that do not take native histograms.
-var (
-	stageBuckets   = []float64{1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5, 1, 5}
-	requestBuckets = []float64{1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30}
-)
+var requestBuckets = []float64{1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30}
 
 // factory makes metrics on one registry.
 type factory struct{ r prometheus.Registerer }
@@ -28,6 +25,13 @@ func (f factory) gauge(name, help string, labels ...string) *prometheus.GaugeVec
 	v := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
 	f.r.MustRegister(v)
 	return v
+}
+
+// hot makes histograms for the hot path.
+func (f factory) hot(name, help, label string, values ...string) *histograms {
+	hs := newHistograms(name, help, label, values...)
+	f.r.MustRegister(hs)
+	return hs
 }
 
 // histogram makes a histogram both classic and native. The native one has

@@ -25,16 +25,16 @@ func everyMetric(now time.Time) *Metrics {
 	valid.Swap(b.Snapshot(now.Add(-90*time.Second), 7))
 	m := NewMetrics(MetricsOptions{
 		Version: "v1.2.3",
-		Budget:  [authz.NumStages]time.Duration{authz.StageDecode: time.Millisecond},
+		Budget:  Budget{P99: [authz.NumStages]time.Duration{authz.StageDecode: time.Millisecond}},
 		Book:    func() ledger.Stats { return ledger.Stats{Blocks: 3, HoldsOpen: 2, SyncSeconds: 1.5, DiskBytes: 4096} },
 		Cache:   valid,
 		Now:     func() time.Time { return now },
 	})
-	m.Stage(authz.StageDecode, time.Microsecond)
-	m.Stage(authz.StageDecode, time.Second)
-	m.Began(ledger.WireISO)
-	m.Began(ledger.WireJSON)
-	m.Ended(ledger.WireISO, time.Millisecond)
+	m.Stage(authz.StageDecode, time.Microsecond, 1)
+	m.Stage(authz.StageDecode, time.Second, 1)
+	m.Began(ledger.WireISO, 1)
+	m.Began(ledger.WireJSON, 1)
+	m.Ended(ledger.WireISO, time.Millisecond, 1)
 	m.Answered(ledger.WireISO, kessai.Purchase, kessai.Approved)
 	m.Replayed(ledger.WireJSON)
 	m.Refused(ledger.WireISO, RefusedBusy)

@@ -18,6 +18,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"kessai/customers"
 )
 
 // history is a registry on disk after several imports, and what it holds.
@@ -119,8 +121,8 @@ func (h history) opens(t *testing.T, what, dir string) (refusal error) {
 	if diff := cmp.Diff(h.want, dump(t, r.db)); diff != "" {
 		t.Fatalf("%s: opened with another content (-want +got):\n%s", what, diff)
 	}
-	if m, err := r.Media("1234567890"); err != nil || len(m) != MaxMediaListed {
-		t.Fatalf("%s: %d media, %v", what, len(m), err)
+	if m, ok, err := r.Medium(medium(t, pan(7))); err != nil || !ok || m.Status != customers.Lost {
+		t.Fatalf("%s: medium %+v, %v, %v", what, m, ok, err)
 	}
 	return nil
 }
@@ -310,10 +312,35 @@ func newHistoryOf(t *testing.T, n int) string {
 	return dir
 }
 
-// TestUnfinishedImportIsExamined takes a staged record away from an import that
-// a kill left marked: carrying the rest out would make a part of it.
+// TestUnfinishedImportIsExamined takes a record away, or a part of what is
+// staged, from an import that a kill left marked: carrying the rest out would
+// make a part of it.
 func TestUnfinishedImportIsExamined(t *testing.T) {
-	for _, key := range [][]byte{stagedKey(3), []byte("merchant/AOI000000000001")} {
+	staged := func(spoil func([]byte) []byte) func(*testing.T, *Registry) {
+		return func(t *testing.T, r *Registry) {
+			path := filepath.Join(r.dir, stagedName)
+			b, err := os.ReadFile(path)
+			if err == nil {
+				err = os.WriteFile(path, spoil(b), 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for what, spoil := range map[string]func(*testing.T, *Registry){
+		"a record gone": func(t *testing.T, r *Registry) {
+			wb := r.db.NewWriteBatch()
+			if err := errors.Join(wb.Delete([]byte("merchant/AOI000000000001")), wb.Flush()); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"staged record gone": staged(func(b []byte) []byte { return b[stagedLen(b):] }),
+		"staged end gone":    staged(func(b []byte) []byte { return b[:len(b)-1] }),
+		"staged bit flipped": staged(func(b []byte) []byte { b[len(b)-1] ^= 1; return b }),
+		"all staged gone":    staged(func([]byte) []byte { return nil }),
+		"staged file gone":   func(_ *testing.T, r *Registry) { os.Remove(filepath.Join(r.dir, stagedName)) },
+	} {
 		dir, a := t.TempDir(), newAccounts()
 		o := testOptions(t, dir, a)
 		r, err := open(o, 2, func(string) {})
@@ -322,20 +349,20 @@ func TestUnfinishedImportIsExamined(t *testing.T) {
 		}
 		do(t, r, "demo.yaml", demo(t))
 		var at string
-		r.step = killer(5, &at)
+		r.step = killer(4, &at)
 		survive(func() {
 			_, _ = r.Import(t.Context(), parse(t, "many.csv", "pan,customer\n"+pan(1)+",1234567890\n"+pan(2)+",1234567890\n"), nil)
 		})
 		if at != "marked" {
 			t.Fatalf("killed after %q, not after the mark", at)
 		}
-		wb := r.db.NewWriteBatch()
-		if err := errors.Join(wb.Delete(key), wb.Flush(), r.closeFiles()); err != nil {
+		spoil(t, r)
+		if err := r.closeFiles(); err != nil {
 			t.Fatal(err)
 		}
 		before := len(a.all)
 		if r, err = OpenRegistry(o); !errors.Is(err, ErrDamaged) || len(a.all) != before {
-			t.Errorf("without %q: %v; want ErrDamaged", key, err)
+			t.Errorf("%s: %v; want ErrDamaged", what, err)
 			if err == nil {
 				r.Close()
 			}

@@ -50,7 +50,7 @@ func examine(dir string, s *seal) error {
 		return damaged(dir, unsealed)
 	}
 	if err = store.Copy(original, check); err == nil {
-		err = examineCopy(check, s)
+		err = examineCopy(dir, check, s)
 	}
 	if err != nil && !isShortage(err) {
 		err = damaged(dir, err)
@@ -68,11 +68,7 @@ func begin(dir string, s *seal) error {
 		return fmt.Errorf("open registry: %w", err)
 	}
 	for _, d := range []string{dir, filepath.Dir(dir)} {
-		f, err := os.Open(d)
-		if err == nil {
-			err = errors.Join(f.Sync(), f.Close())
-		}
-		if err != nil {
+		if err := syncFolder(d); err != nil {
 			return fmt.Errorf("open registry: %w", err)
 		}
 	}
@@ -92,8 +88,8 @@ func isShortage(err error) bool {
 		func(e error) bool { return errors.Is(err, e) })
 }
 
-func examineCopy(dir string, s *seal) (err error) {
-	db, err := store.OpenCopy(storeOptions(dir))
+func examineCopy(dir, check string, s *seal) (err error) {
+	db, err := store.OpenCopy(storeOptions(check))
 	if err != nil {
 		return err
 	}
@@ -116,26 +112,20 @@ func examineCopy(dir string, s *seal) (err error) {
 			return err
 		}
 		if st.Committed {
-			return examineUnfinished(txn, m, st)
+			return examineUnfinished(db, txn, dir, m, st)
 		}
-		return examineRecords(txn, m, digest{})
+		return examineRecords(db, txn, m, digest{})
 	})
 }
 
 // examineUnfinished checks that carrying out the import that is under way, of
 // which a part may have been done, will give the registry that it should.
-func examineUnfinished(txn *badger.Txn, m meta, st state) error {
+func examineUnfinished(db *badger.DB, txn *badger.Txn, dir string, m meta, st state) error {
 	if st.Next.Version != m.Version+1 || st.Next.Digest != chain(m.Digest, st.Next.Version, st.Next.Records) {
 		return errors.New("the import that is under way does not follow from the version in force")
 	}
 	var change digest
-	n := 0
-	err := each(txn, stagedPrefix, func(_, staged []byte) error {
-		key, value, err := splitStaged(staged)
-		if err != nil {
-			return err
-		}
-		n++
+	err := st.Staged.each(dir, func(key, value []byte) error {
 		change.mix(key, value)
 		item, err := txn.Get(key)
 		if errors.Is(err, badger.ErrKeyNotFound) {
@@ -149,23 +139,24 @@ func examineUnfinished(txn *badger.Txn, m meta, st state) error {
 	if err != nil {
 		return err
 	}
-	if n != st.Staged {
-		return fmt.Errorf("of an import with %d staged records, %d are left", st.Staged, n)
-	}
-	return examineRecords(txn, st.Next, change)
+	return examineRecords(db, txn, st.Next, change)
 }
 
 // examineRecords compares all records, with a change that is still to come, to
 // what the store says of itself.
-func examineRecords(txn *badger.Txn, m meta, change digest) error {
-	have := change
-	err := each(txn, "", func(key, value []byte) error {
+func examineRecords(db *badger.DB, txn *badger.Txn, m meta, change digest) error {
+	spans := allSpans(db)
+	digests := make([]digest, len(spans))
+	err := eachIn(txn, db.Opts().Dir, spans, allReaders(), func(n int, key, value []byte) error {
 		if isRecord(key) {
-			have.mix(key, value)
+			digests[n].mix(key, value)
 		}
 		return nil
 	})
-	if err == nil && have != m.Records {
+	for _, d := range digests {
+		change.add(d)
+	}
+	if err == nil && change != m.Records {
 		err = fmt.Errorf("its records are not those of version %d: some are lost or altered", m.Version)
 	}
 	return err
@@ -173,5 +164,5 @@ func examineRecords(txn *badger.Txn, m meta, change digest) error {
 
 // isRecord tells records from what the store keeps about itself.
 func isRecord(key []byte) bool {
-	return !bytes.HasPrefix(key, []byte(stagedPrefix)) && !bytes.Equal(key, metaKey) && !bytes.Equal(key, stateKey)
+	return !bytes.Equal(key, metaKey) && !bytes.Equal(key, stateKey)
 }

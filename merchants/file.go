@@ -12,12 +12,13 @@ import (
 	"kessai/customers"
 )
 
-// The limits of files. A YAML file is held in memory whole, a CSV file is not.
+// The limits of files. A YAML file is held in memory whole; of a CSV file its
+// records are, see [Import].
 const (
 	MaxYAMLBytes = 4 << 20
-	MaxCSVBytes  = 512 << 20
-	MaxCSVLine   = 4 << 10   // bytes
-	MaxRecords   = 4_000_000 // in one file
+	MaxCSVBytes  = 1 << 30
+	MaxCSVLine   = 4 << 10    // bytes
+	MaxRecords   = 20_000_000 // in one file
 )
 
 // FileError says what is wrong in a file of records, and where. It never repeats
@@ -56,8 +57,8 @@ func (e *FileError) Error() string {
 // strict: whatever it does not know, it refuses. Errors are of type [*FileError],
 // but for those of r.
 func ParseImport(name string, r io.Reader) (*Import, error) {
-	im := &Import{file: filepath.Base(name)}
-	p := &parser{im: im, seen: make(map[any]int32)}
+	im := NewImport(name)
+	p := &parser{im: im}
 	var err error
 	switch strings.ToLower(filepath.Ext(name)) {
 	case ".yaml", ".yml":
@@ -77,10 +78,7 @@ func ParseImport(name string, r io.Reader) (*Import, error) {
 }
 
 // parser turns rows into the records of an import.
-type parser struct {
-	im   *Import
-	seen map[any]int32 // what names a record, typed: the line that it was seen on
-}
+type parser struct{ im *Import }
 
 func (p *parser) fault(line int, problem string) error {
 	return &FileError{File: p.im.file, Line: line, Problem: problem}
@@ -139,7 +137,7 @@ type row struct {
 func (p *parser) record(w *row) error {
 	w.p = p
 	if p.im.Len() >= MaxRecords {
-		return p.fault(int(w.at.line), "has more than "+strconv.Itoa(MaxRecords)+" records; split it")
+		return p.fault(int(w.at.line), tooMany)
 	}
 	for _, f := range w.s.fields[:w.s.required] {
 		if w.get(f) == "" {
@@ -170,14 +168,14 @@ func (w *row) fail(field, problem string) {
 }
 
 // once refuses a record that the file has already.
-func (w *row) once(field string, key any) {
+func once[K comparable](w *row, field string, key K, seen map[K]int32) {
 	if w.err != nil {
 		return
 	}
-	if line, ok := w.p.seen[key]; ok {
+	if line, ok := seen[key]; ok {
 		w.fail(field, fmt.Sprintf("is the same as on line %d", line))
 	}
-	w.p.seen[key] = w.at.line
+	seen[key] = w.at.line
 }
 
 func (p *parser) addMerchant(w *row) {
@@ -185,7 +183,7 @@ func (p *parser) addMerchant(w *row) {
 	if !isMCC(m.MCC) {
 		w.fail("mcc", "must be a merchant category code of four digits")
 	}
-	w.once("id", m.ID)
+	once(w, "id", m.ID, p.im.seen.merchants)
 	p.im.merchants = append(p.im.merchants, entry[Merchant]{m, w.at})
 }
 
@@ -198,16 +196,16 @@ func (p *parser) addTerminal(w *row) {
 	if t.Operation != Attended && t.Operation != Vending {
 		w.fail("operation", "must be attended or vending")
 	}
-	w.once("id", t.ID)
+	once(w, "id", t.ID, p.im.seen.terminals)
 	p.im.terminals = append(p.im.terminals, entry[Terminal]{t, w.at})
 }
 
 func (p *parser) addAPIKey(w *row) {
 	k := keyEntry{merchant: w.merchantID("merchant"), key: kessai.Secret(w.get("key")), status: w.status()}
 	if !isAPIKey(k.key.Reveal()) {
-		w.fail("key", "must be 8 to 128 characters of printable ASCII without spaces")
+		w.fail("key", problemAPIKey)
 	}
-	w.once("key", k.key)
+	once(w, "key", k.key, p.im.seen.apiKeys)
 	p.im.apiKeys = append(p.im.apiKeys, entry[keyEntry]{k, w.at})
 }
 
@@ -221,7 +219,7 @@ func (p *parser) addCustomer(w *row) {
 		Opening:   w.number("opening_balance", customers.MaxBalance),
 		Overdraft: w.number("overdraft", customers.MaxBalance),
 	}
-	w.once("id", c.ID)
+	once(w, "id", c.ID, p.im.seen.customers)
 	p.im.customers = append(p.im.customers, entry[customers.Customer]{c, w.at})
 }
 
@@ -229,7 +227,7 @@ func (p *parser) addMedium(w *row) {
 	m := mediumEntry{pan: w.pan("pan")}
 	m.Customer, m.Expiry, m.Status = w.customerID("customer"), w.expiry("expiry"), w.mediumStatus("status")
 	m.Allowed, m.Limits = w.kinds("allow"), w.limits()
-	w.once("pan", m.pan)
+	once(w, "pan", m.pan, p.im.seen.media)
 	p.im.media = append(p.im.media, entry[mediumEntry]{m, w.at})
 }
 

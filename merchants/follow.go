@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -21,15 +22,17 @@ func (r *Registry) Snapshot() (s *cache.Snapshot, err error) {
 		if err != nil {
 			return err
 		}
-		s, err = r.snapshot(txn, k)
+		s, err = r.snapshot(txn, k, allReaders())
 		return err
 	})
 	return s, err
 }
 
 // snapshot builds the cache's facts: the merchant's status is folded into its
-// terminals', and a medium carries the number of its customer's account.
-func (r *Registry) snapshot(txn *badger.Txn, k *known) (*cache.Snapshot, error) {
+// terminals', and a medium carries the number of its customer's account. That
+// number is asked of the book and not kept in the registry: with another book it
+// would be another customer's.
+func (r *Registry) snapshot(txn *badger.Txn, k *known, readers int) (*cache.Snapshot, error) {
 	b := cache.NewBuilder(k.meta.Counts.Media, len(k.terminals))
 	for id, m := range k.merchants {
 		if m.Status == Active {
@@ -43,8 +46,12 @@ func (r *Registry) snapshot(txn *badger.Txn, k *known) (*cache.Snapshot, error) 
 		}
 		b.AddTerminal(id, f)
 	}
-	n := 0
-	err := customers.EachMedium(txn, func(m customers.Medium) error {
+	var count [256]int // of each span, which one goroutine reads
+	err := eachIn(txn, r.db.Opts().Dir, mediaSpans(), readers, func(span int, key, value []byte) error {
+		m, err := customers.DecodeMedium(key, value)
+		if err != nil {
+			return unreadable("medium", err)
+		}
 		account, err := r.accountNumber(customers.AccountName(m.Customer))
 		if err != nil {
 			return err
@@ -53,14 +60,15 @@ func (r *Registry) snapshot(txn *badger.Txn, k *known) (*cache.Snapshot, error) 
 			Status: mediumStatus[m.Status], Expiry: m.Expiry, Allowed: orAll(m.Allowed),
 			Account: account, Limits: cache.Limits(m.Limits),
 		})
-		n++
+		count[span]++
 		return nil
 	})
-	if errors.Is(err, customers.ErrMedium) {
-		return nil, unreadable("medium", err)
-	}
 	if err != nil {
 		return nil, err
+	}
+	n := 0
+	for _, c := range count {
+		n += c
 	}
 	if n != k.meta.Counts.Media {
 		return nil, fmt.Errorf("%w: it has %d media where it should have %d: import the files again into a new registry", ErrDamaged, n, k.meta.Counts.Media)
@@ -160,11 +168,15 @@ func (r *Registry) Refresh() error {
 	return r.load()
 }
 
+// manyMedia is the number from which on what a load leaves behind is worth
+// giving back to the system at once.
+const manyMedia = 500_000
+
 // load does the work of Refresh; the caller holds loading. Where the store's
 // version is the one in force, the facts are kept, and only their age is made
 // anew: reading a million media every minute for nothing would cost seconds.
 func (r *Registry) load() error {
-	begun := time.Now()
+	begun, anew := time.Now(), false
 	err := r.view(func(txn *badger.Txn) error {
 		now, err := getMeta(txn)
 		if err != nil {
@@ -178,10 +190,15 @@ func (r *Registry) load() error {
 		}
 		if r.follows != nil {
 			s := r.follows.Load()
+			readers := 1 // requests are being judged meanwhile
+			if s.Loaded().IsZero() {
+				readers = allReaders()
+			}
 			if s.Loaded().IsZero() || s.Version() != now.Version {
-				if s, err = r.snapshot(txn, k); err != nil {
+				if s, err = r.snapshot(txn, k, readers); err != nil {
 					return err
 				}
+				anew = true
 			}
 			r.follows.Swap(s.Confirmed(time.Now()))
 		}
@@ -190,6 +207,9 @@ func (r *Registry) load() error {
 	})
 	if r.observe != nil {
 		r.observe(time.Since(begun), err)
+	}
+	if anew && r.known.Load().meta.Counts.Media >= manyMedia {
+		debug.FreeOSMemory() // the snapshot before is as large as the one in force
 	}
 	return err
 }

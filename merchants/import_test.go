@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -101,7 +102,7 @@ func TestV1_ImportIsAllOrNothingAcrossAKill(t *testing.T) {
 			}
 		})
 	}
-	for _, step := range []string{"begun", "stage", "staged", "marked", "accounts", "apply", "applied", "done", "sealed", "drop", "dropped"} {
+	for _, step := range []string{"begun", "stage", "staged", "marked", "accounts", "apply", "applied", "done", "sealed", "dropped"} {
 		if !seen[step] {
 			t.Errorf("no kill came after step %q", step)
 		}
@@ -248,6 +249,9 @@ func TestCancelledImportDoesNothing(t *testing.T) {
 	}
 	if left := dump(t, r.db); len(left) != 0 {
 		t.Errorf("%d records are left", len(left))
+	}
+	if _, err := os.Stat(filepath.Join(r.dir, stagedName)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("what was staged is left: %v", err)
 	}
 }
 

@@ -1,9 +1,9 @@
 package merchants
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -11,7 +11,7 @@ import (
 	"kessai/customers"
 )
 
-// recover ends what a crash or an error left of an earlier import: a committed
+// recover ends what a crash or an error left of an earlier import: a decided
 // one is carried out, any other is dropped.
 func (r *Registry) recover() error {
 	var m meta
@@ -25,18 +25,15 @@ func (r *Registry) recover() error {
 	if err == nil && r.seal.version != m.Version { // what was written last was the store
 		err = r.seal.put(m)
 	}
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case st.Committed:
+	}
+	if st.Committed {
 		if err := r.carryOut(st, func(int) {}); err != nil {
 			return fmt.Errorf("%w: %w", ErrUnfinished, err)
 		}
-		return r.dropStaged()
-	case st.Begun:
-		return r.dropStaged()
 	}
-	return nil
+	return dropStaged(r.dir)
 }
 
 // carryOut marks the staged records as a decided import, and makes them the
@@ -49,21 +46,19 @@ func (r *Registry) recover() error {
 func (r *Registry) carryOut(st state, done func(int)) error {
 	r.applying.Lock()
 	defer r.applying.Unlock()
-	if err := r.setState(st); err != nil {
+	if err := r.db.Update(func(txn *badger.Txn) error { return txn.Set(stateKey, mustJSON(st)) }); err != nil {
 		return err
 	}
 	r.step("marked")
-	txn := r.db.NewTransaction(false)
-	defer txn.Discard()
-	if err := r.openAccounts(txn); err != nil {
+	if err := r.openAccounts(st); err != nil {
 		return err
 	}
-	if err := r.apply(txn, st.Staged, done); err != nil {
+	if err := r.apply(st, done); err != nil {
 		return err
 	}
 	r.step("applied")
 	err := r.db.Update(func(txn *badger.Txn) error {
-		return errors.Join(txn.Set(metaKey, mustJSON(st.Next)), txn.Set(stateKey, mustJSON(state{Begun: true})))
+		return errors.Join(txn.Set(metaKey, mustJSON(st.Next)), txn.Delete(stateKey))
 	})
 	if err != nil {
 		return err
@@ -76,8 +71,13 @@ func (r *Registry) carryOut(st state, done func(int)) error {
 	return nil
 }
 
-// openAccounts opens the accounts of the staged merchants and customers.
-func (r *Registry) openAccounts(txn *badger.Txn) error {
+// accountsAtOnce is how many accounts the book is asked for at a time.
+const accountsAtOnce = 4096
+
+// openAccounts opens the accounts of the staged merchants and customers. It
+// reads all that is staged, and so finds out that it is whole before any of it
+// is applied.
+func (r *Registry) openAccounts(st state) error {
 	var specs []ledger.AccountSpec
 	flush := func() error {
 		if len(specs) == 0 {
@@ -94,26 +94,22 @@ func (r *Registry) openAccounts(txn *badger.Txn) error {
 		specs = specs[:0]
 		return nil
 	}
-	err := each(txn, stagedPrefix, func(_, staged []byte) error {
-		key, value, err := splitStaged(staged)
-		if err != nil {
-			return err
-		}
+	err := st.Staged.each(r.dir, func(key, value []byte) error {
 		switch {
-		case strings.HasPrefix(string(key), merchantPrefix):
+		case bytes.HasPrefix(key, []byte(merchantPrefix)):
 			m, err := decodeMerchant(key, value)
 			if err != nil {
 				return err
 			}
 			specs = append(specs, m.Account())
-		case strings.HasPrefix(string(key), customers.KeyPrefix):
-			c, err := customers.Decode(value)
+		case bytes.HasPrefix(key, []byte(customers.KeyPrefix)):
+			c, err := customers.Decode(key, value)
 			if err != nil {
 				return unreadable("customer", err)
 			}
 			specs = append(specs, c.Account())
 		}
-		if len(specs) == r.batch {
+		if len(specs) >= min(r.batch, accountsAtOnce) {
 			return flush()
 		}
 		return nil
@@ -125,16 +121,12 @@ func (r *Registry) openAccounts(txn *badger.Txn) error {
 }
 
 // apply puts the staged records in their places.
-func (r *Registry) apply(txn *badger.Txn, staged int, done func(int)) error {
+func (r *Registry) apply(st state, done func(int)) error {
 	wb := r.db.NewWriteBatch()
 	defer func() { wb.Cancel() }()
 	n := 0
-	err := each(txn, stagedPrefix, func(_, staged []byte) error {
-		key, value, err := splitStaged(staged)
-		if err != nil {
-			return err
-		}
-		if err := wb.Set(append([]byte(nil), key...), append([]byte(nil), value...)); err != nil {
+	err := st.Staged.sorted(r.dir, func(key, value []byte) error {
+		if err := wb.Set(key, value); err != nil {
 			return err
 		}
 		if n++; n%r.batch != 0 {
@@ -151,39 +143,5 @@ func (r *Registry) apply(txn *badger.Txn, staged int, done func(int)) error {
 	if err != nil {
 		return err
 	}
-	if n != staged {
-		return fmt.Errorf("%w: of an import with %d staged records, %d are left", ErrDamaged, staged, n)
-	}
 	return wb.Flush()
-}
-
-// dropStaged empties the staging area. Deleting key by key and not with
-// badger's DropPrefix, which stops all writing and rewrites tables.
-func (r *Registry) dropStaged() error {
-	txn := r.db.NewTransaction(false)
-	defer txn.Discard()
-	wb := r.db.NewWriteBatch()
-	defer func() { wb.Cancel() }()
-	o := badger.IteratorOptions{Prefix: []byte(stagedPrefix)}
-	it := txn.NewIterator(o)
-	defer it.Close()
-	n := 0
-	for it.Rewind(); it.Valid(); it.Next() {
-		if err := wb.Delete(it.Item().KeyCopy(nil)); err != nil {
-			return err
-		}
-		if n++; n%r.batch != 0 {
-			continue
-		}
-		if err := wb.Flush(); err != nil {
-			return err
-		}
-		r.step("drop")
-		wb = r.db.NewWriteBatch()
-	}
-	if err := wb.Flush(); err != nil {
-		return err
-	}
-	r.step("dropped")
-	return r.db.Update(func(txn *badger.Txn) error { return txn.Delete(stateKey) })
 }

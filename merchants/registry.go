@@ -50,6 +50,7 @@ var (
 // What is asked for all the time (merchants, terminals, API keys) is answered
 // from memory; customers and media are read from the store.
 type Registry struct {
+	dir  string // the registry's own
 	db   *badger.DB
 	seal seal
 	lock *os.File
@@ -139,7 +140,7 @@ func open(o Options, batch int, step func(string)) (*Registry, error) {
 // openFiles takes the lock, and opens the store if it is what the seal says.
 func openFiles(o Options, batch int, step func(string)) (_ *Registry, err error) {
 	dir := filepath.Join(o.Dir, "registry")
-	r := &Registry{o: o, batch: batch, step: step, seal: seal{path: filepath.Join(dir, "seal")}}
+	r := &Registry{o: o, dir: dir, batch: batch, step: step, seal: seal{path: filepath.Join(dir, "seal")}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, r.closeFiles())
@@ -182,7 +183,7 @@ func storeOptions(dir string) badger.Options {
 		WithSyncWrites(true).
 		WithDetectConflicts(false). // there is one writer
 		WithCompression(options.None).
-		WithChecksumVerificationMode(options.OnTableAndBlockRead).
+		WithChecksumVerificationMode(options.OnBlockRead). // examine has read the tables whole
 		WithMemTableSize(memTable).
 		WithNumMemtables(2).
 		WithNumLevelZeroTables(2).
@@ -256,16 +257,10 @@ func (r *Registry) Customer(id customers.ID) (c customers.Customer, ok bool, err
 	return c, ok, err
 }
 
-// MaxMediaListed is the largest number of media that [Registry.Media] gives.
-const MaxMediaListed = 1000
-
-// Media gives the media of a customer, at most MaxMediaListed.
-func (r *Registry) Media(id customers.ID) (media []customers.Medium, err error) {
-	err = r.view(func(txn *badger.Txn) error {
-		media, err = customers.MediaOf(txn, id, MaxMediaListed)
-		return err
-	})
-	return media, err
+// Medium finds a medium in the store.
+func (r *Registry) Medium(id kessai.MediumID) (m customers.Medium, ok bool, err error) {
+	err = r.view(func(txn *badger.Txn) error { m, ok, err = customers.GetMedium(txn, id); return err })
+	return m, ok, err
 }
 
 // Version counts the imports that changed something.

@@ -2,6 +2,7 @@ package merchants
 
 import (
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -31,11 +32,11 @@ func (d *digest) UnmarshalText(b []byte) error {
 // in the order of their keys would mean reading them all before the mark is set.
 func (d *digest) mix(key, value []byte) {
 	b := binary.BigEndian.AppendUint16(make([]byte, 0, 256), uint16(len(key)))
-	h := sha256.Sum256(append(append(b, key...), value...))
-	for i := range d {
-		d[i] ^= h[i]
-	}
+	d.add(sha256.Sum256(append(append(b, key...), value...)))
 }
+
+// add combines two digests of many.
+func (d *digest) add(other digest) { subtle.XORBytes(d[:], d[:], other[:]) }
 
 // chain gives the digest of the registry at a version: that of its records,
 // chained to the one of the version before.

@@ -3,9 +3,7 @@ package merchants
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
-	"fmt"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -18,42 +16,38 @@ import (
 type stager struct {
 	r       *Registry
 	ctx     context.Context
-	file    string
+	im      *Import
 	txn     *badger.Txn // the registry as it was before
-	wb      *badger.WriteBatch
-	staged  int
-	records digest              // of the registry's records, afterwards
-	keys    map[string]struct{} // of the file's merchants and customers
+	before  Counts
+	file    *stagedWriter
+	records digest // of the registry's records, afterwards
 	tick    func()
 }
 
 func (r *Registry) stage(ctx context.Context, im *Import, progress func(done, total int)) (st state, sum Summary, err error) {
-	if err := r.setState(state{Begun: true}); err != nil {
+	file, err := createStaged(r.dir, stagedRun)
+	if err != nil {
 		return st, sum, err
 	}
 	r.step("begun")
 	txn := r.db.NewTransaction(false)
 	defer txn.Discard()
 	done := 0
-	s := &stager{r: r, ctx: ctx, file: im.file, txn: txn, wb: r.db.NewWriteBatch(), keys: make(map[string]struct{})}
-	defer func() { s.wb.Cancel() }()
+	s := &stager{r: r, ctx: ctx, im: im, txn: txn, file: file}
 	s.tick = func() {
 		if done++; done%r.batch == 0 {
 			progress(done, 2*im.Len())
 		}
 	}
-	if st.Next, err = getMeta(txn); err != nil {
-		return st, sum, err
+	if st.Next, err = getMeta(txn); err == nil {
+		s.records, s.before = st.Next.Records, st.Next.Counts
+		err = s.all(im, &sum)
 	}
-	s.records = st.Next.Records
-	if err = s.all(im, &sum); err != nil {
-		return st, sum, err
-	}
-	if err = s.wb.Flush(); err != nil {
+	if err = errors.Join(err, file.end()); err != nil {
 		return st, sum, err
 	}
 	r.step("staged")
-	if s.staged > 0 {
+	if file.Records > 0 {
 		st.Next.Version++
 		st.Next.Records = s.records
 		st.Next.Digest = chain(st.Next.Digest, st.Next.Version, s.records)
@@ -65,7 +59,7 @@ func (r *Registry) stage(ctx context.Context, im *Import, progress func(done, to
 	c.Customers += sum.Customers.Added
 	c.Media += sum.Media.Added
 	sum.Version = st.Next.Version
-	st.Begun, st.Committed, st.Staged = true, true, s.staged
+	st.Committed, st.Staged = true, file.staged
 	return st, sum, nil
 }
 
@@ -101,8 +95,7 @@ func (s *stager) all(im *Import, sum *Summary) error {
 
 func (s *stager) merchant(m Merchant, at place, c *Count) error {
 	key := m.key()
-	s.keys[string(key)] = struct{}{}
-	old, err := s.get(key)
+	old, err := s.get(key, s.before.Merchants)
 	if err != nil {
 		return err
 	}
@@ -124,13 +117,12 @@ func (s *stager) merchant(m Merchant, at place, c *Count) error {
 
 func (s *stager) customer(v customers.Customer, at place, c *Count) error {
 	key := customers.Key(v.ID)
-	s.keys[string(key)] = struct{}{}
-	old, err := s.get(key)
+	old, err := s.get(key, s.before.Customers)
 	if err != nil {
 		return err
 	}
 	if old != nil {
-		was, err := customers.Decode(old)
+		was, err := customers.Decode(key, old)
 		if err != nil {
 			return err
 		}
@@ -159,11 +151,12 @@ func (s *stager) account(want ledger.AccountSpec, section string, at place) (ope
 }
 
 func (s *stager) terminal(t Terminal, at place, c *Count) error {
-	if err := s.exists(Merchant{ID: t.Merchant}.key(), "terminals", at, "merchant", "is neither in this file nor in the registry"); err != nil {
+	_, inFile := s.im.seen.merchants[t.Merchant]
+	if err := s.exists(inFile, Merchant{ID: t.Merchant}.key(), "terminals", at, "merchant", "is neither in this file nor in the registry"); err != nil {
 		return err
 	}
 	key := t.key()
-	old, err := s.get(key)
+	old, err := s.get(key, s.before.Terminals)
 	if err != nil {
 		return err
 	}
@@ -171,12 +164,13 @@ func (s *stager) terminal(t Terminal, at place, c *Count) error {
 }
 
 func (s *stager) apiKey(e keyEntry, at place, c *Count) error {
-	if err := s.exists(Merchant{ID: e.merchant}.key(), "api_keys", at, "merchant", "is neither in this file nor in the registry"); err != nil {
+	_, inFile := s.im.seen.merchants[e.merchant]
+	if err := s.exists(inFile, Merchant{ID: e.merchant}.key(), "api_keys", at, "merchant", "is neither in this file nor in the registry"); err != nil {
 		return err
 	}
 	k := APIKey{Hash: s.r.hashAPIKey(e.key), Merchant: e.merchant, Status: e.status}
 	key := k.key()
-	old, err := s.get(key)
+	old, err := s.get(key, s.before.APIKeys)
 	if err != nil {
 		return err
 	}
@@ -193,13 +187,14 @@ func (s *stager) apiKey(e keyEntry, at place, c *Count) error {
 }
 
 func (s *stager) medium(e *mediumEntry, at place, c *Count) error {
-	if err := s.exists(customers.Key(e.Customer), "media", at, "customer", "is neither in this file nor in the registry"); err != nil {
+	_, inFile := s.im.seen.customers[e.Customer]
+	if err := s.exists(inFile, customers.Key(e.Customer), "media", at, "customer", "is neither in this file nor in the registry"); err != nil {
 		return err
 	}
 	m := e.Medium
 	m.ID, m.Last4 = s.r.o.Hasher.Medium(e.pan), e.pan.Last4()
 	key := customers.MediumKey(m.ID)
-	old, err := s.get(key)
+	old, err := s.get(key, s.before.Media)
 	if err != nil {
 		return err
 	}
@@ -212,21 +207,16 @@ func (s *stager) medium(e *mediumEntry, at place, c *Count) error {
 			return s.fault("media", at, "customer", "cannot change: the medium belongs to another customer")
 		}
 	}
-	if old == nil {
-		if err := s.write(m.OwnerKey(), nil); err != nil {
-			return err
-		}
-	}
 	return s.put(key, old, m.Encode(), true, c)
 }
 
 func (s *stager) fault(section string, at place, field, problem string) error {
-	return &FileError{File: s.file, Line: int(at.line), Section: section, Record: int(at.record), Field: field, Problem: problem}
+	return &FileError{File: s.im.file, Line: int(at.line), Section: section, Record: int(at.record), Field: field, Problem: problem}
 }
 
 // exists checks that what a record refers to is in the file or in the registry.
-func (s *stager) exists(key []byte, section string, at place, field, problem string) error {
-	if _, ok := s.keys[string(key)]; ok {
+func (s *stager) exists(inFile bool, key []byte, section string, at place, field, problem string) error {
+	if inFile {
 		return nil
 	}
 	_, err := s.txn.Get(key)
@@ -236,8 +226,12 @@ func (s *stager) exists(key []byte, section string, at place, field, problem str
 	return err
 }
 
-// get gives the record that the registry has; nil where it has none.
-func (s *stager) get(key []byte) ([]byte, error) {
+// get gives the record that the registry has; nil where it has none, as is known
+// without a look where there were no records of the kind before.
+func (s *stager) get(key []byte, before int) ([]byte, error) {
+	if before == 0 {
+		return nil, nil
+	}
 	item, err := s.txn.Get(key)
 	if errors.Is(err, badger.ErrKeyNotFound) {
 		return nil, nil
@@ -264,34 +258,15 @@ func (s *stager) put(key, old, value []byte, inPlace bool, c *Count) error {
 	return s.write(key, value)
 }
 
-// write puts one record into the staging area. A staged value is the length of
-// the key, the key, and the value.
+// write puts one record into the staging area.
 func (s *stager) write(key, value []byte) error {
-	b := binary.BigEndian.AppendUint16(make([]byte, 0, 2+len(key)+len(value)), uint16(len(key)))
-	b = append(append(b, key...), value...)
-	if err := s.wb.Set(stagedKey(s.staged), b); err != nil {
+	if err := s.file.add(key, value); err != nil {
 		return err
 	}
 	s.records.mix(key, value)
-	if s.staged++; s.staged%s.r.batch != 0 {
+	if s.file.Records%s.r.batch != 0 {
 		return nil
 	}
-	if err := s.wb.Flush(); err != nil {
-		return err
-	}
 	s.r.step("stage")
-	s.wb = s.r.db.NewWriteBatch()
 	return s.ctx.Err()
-}
-
-const stagedPrefix = "staged/"
-
-func stagedKey(n int) []byte { return binary.BigEndian.AppendUint64([]byte(stagedPrefix), uint64(n)) }
-
-func splitStaged(b []byte) (key, value []byte, err error) {
-	if len(b) < 2 || len(b) < 2+int(binary.BigEndian.Uint16(b)) {
-		return nil, nil, fmt.Errorf("%w: a staged record cannot be read", ErrDamaged)
-	}
-	n := 2 + int(binary.BigEndian.Uint16(b))
-	return b[2:n], b[n:], nil
 }

@@ -14,7 +14,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/dgraph-io/badger/v4"
@@ -90,12 +93,29 @@ func Check(dir string) error {
 // check gives the names of a store's tables, which are all there and whole.
 func check(dir string) (map[string]bool, error) {
 	named, err := tables(dir)
-	for t := range named {
-		if err == nil {
-			err = checkTable(filepath.Join(dir, t))
-		}
+	if err != nil {
+		return nil, err
 	}
-	return named, err
+	// On all processors: a big store has many gigabytes to read through.
+	var running sync.WaitGroup
+	todo := make(chan string, len(named))
+	for t := range named {
+		todo <- filepath.Join(dir, t)
+	}
+	close(todo)
+	errs := make([]error, runtime.GOMAXPROCS(0))
+	for i := range errs {
+		running.Go(func() {
+			var buf []byte
+			for t := range todo {
+				if errs[i] == nil {
+					buf, errs[i] = checkTable(t, buf)
+				}
+			}
+		})
+	}
+	running.Wait()
+	return named, errors.Join(errs...)
 }
 
 // tables gives the names of the tables that belong to a store. Others may lie in
@@ -135,27 +155,37 @@ func copyFile(src, dst string) error {
 	return errors.Join(err, out.Close())
 }
 
-// checkTable reads a table through. When badger meets a damaged one it panics on
-// a goroutine of its own, where nobody can catch it, or gives back nothing of
-// what the failed opening took; so it must not come to that.
-func checkTable(path string) (err error) {
+// checkTable reads a table through, into buf if that is large enough. When badger
+// meets a damaged one it panics on a goroutine of its own, where nobody can catch
+// it, or gives back nothing of what the failed opening took; so it must not come
+// to that.
+func checkTable(path string, buf []byte) (used []byte, err error) {
 	defer func() {
 		if recover() != nil {
 			err = fmt.Errorf("table %s cannot be read", filepath.Base(path))
 		}
 	}()
-	data, err := os.ReadFile(path)
+	f, err := os.Open(path)
 	if err != nil {
-		return err
+		return buf, err
 	}
-	t, err := table.OpenInMemoryTable(data, 0, &table.Options{ChkMode: options.OnTableAndBlockRead})
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return buf, err
+	}
+	buf = slices.Grow(buf[:0], int(info.Size()))[:info.Size()]
+	if _, err := io.ReadFull(f, buf); err != nil {
+		return buf, err
+	}
+	t, err := table.OpenInMemoryTable(buf, 0, &table.Options{ChkMode: options.OnTableAndBlockRead})
 	if err == nil {
 		err = t.VerifyChecksum()
 	}
 	if err != nil {
-		return fmt.Errorf("table %s: %w", filepath.Base(path), err)
+		return buf, fmt.Errorf("table %s: %w", filepath.Base(path), err)
 	}
-	return nil
+	return buf, nil
 }
 
 // OpenCopy opens a copy that [Copy] made, with the options of its original. It

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 
@@ -32,6 +33,63 @@ type Account struct {
 	AccountSpec
 	Balance int64
 	Held    int64
+}
+
+// accountRow is what of an account is in memory. What it is called is in its
+// label, on disk.
+type accountRow struct {
+	balance, held int64
+	packed        uint64 // overdraft (40 bits), currency (16), kind (8)
+	rest          uint64 // the half of the name's digest that the index does not have
+}
+
+// label is what never changes of an account and is rarely asked for.
+type label struct {
+	name    string
+	opening int64
+}
+
+func packAccount(spec *AccountSpec) uint64 {
+	return uint64(spec.Overdraft)<<24 | uint64(spec.Currency)<<8 | uint64(spec.Kind)
+}
+
+func (a *accountRow) kind() AccountKind         { return AccountKind(a.packed) }
+func (a *accountRow) currency() kessai.Currency { return kessai.Currency(a.packed >> 8) }
+func (a *accountRow) overdraft() int64          { return int64(a.packed >> 24) }
+func (a *accountRow) setOverdraft(v int64)      { a.packed = a.packed&(1<<24-1) | uint64(v)<<24 }
+func (a *accountRow) available() int64          { return a.balance - a.held + a.overdraft() }
+
+// account gives the account of a row, with its label.
+func (a *accountRow) account(id AccountID, l label) Account {
+	return Account{
+		ID: id, Balance: a.balance, Held: a.held,
+		AccountSpec: AccountSpec{Name: l.name, Kind: a.kind(), Currency: a.currency(), Opening: l.opening, Overdraft: a.overdraft()},
+	}
+}
+
+// accountNumber finds an account by the digest of its name; zero where there is
+// none.
+func (s *state) accountNumber(name string) AccountID {
+	hash, rest := nameDigest(name)
+	p := s.byName.probe(hash)
+	for id := p.next(); id != 0; id = p.next() {
+		if s.accounts.get(id).rest == rest {
+			return AccountID(id)
+		}
+	}
+	return 0
+}
+
+// confirm makes sure that an account that was found by its name's digest has
+// that very name.
+func (s *state) confirm(id AccountID, name string) error {
+	switch l := s.labels.get(uint64(id)); {
+	case l == nil:
+		return cmp.Or(s.lost(), fmt.Errorf("the name of account %d is missing", id))
+	case l.name != name:
+		return fmt.Errorf("account %s cannot be opened: the digest of its name is that of account %d; choose another name", name, id)
+	}
+	return nil
 }
 
 var accountName = regexp.MustCompile(`^(customer|merchant)/[!-~]{1,64}$`)
@@ -73,7 +131,7 @@ func (s *state) checkSpecs(specs []AccountSpec) error {
 			return fmt.Errorf("account %s is asked for twice, in two ways", a.Name)
 		}
 		first[a.Name] = i
-		was := s.accounts.get(uint64(s.byName[a.Name]))
+		was := s.accounts.get(uint64(s.accountNumber(a.Name)))
 		switch {
 		case !accountName.MatchString(a.Name):
 			return fmt.Errorf("account %d of %d has a name that is not customer/ID or merchant/ID", i+1, len(specs))
@@ -83,43 +141,55 @@ func (s *state) checkSpecs(specs []AccountSpec) error {
 			return fmt.Errorf("account %s has a currency that ISO 4217 does not list", a.Name)
 		case a.Opening < 0 || a.Opening > kessai.MaxAmount || a.Overdraft < 0 || a.Overdraft > kessai.MaxAmount:
 			return fmt.Errorf("account %s: opening balance and overdraft must be 0 to %d", a.Name, int64(kessai.MaxAmount))
-		case was != nil && (was.Kind != a.Kind || was.Currency != a.Currency):
-			return fmt.Errorf("account %s exists in %s and cannot become one in %s", a.Name, was.Currency, a.Currency)
+		case was != nil && (was.kind() != a.Kind || was.currency() != a.Currency):
+			return fmt.Errorf("account %s exists in %s and cannot become one in %s", a.Name, was.currency(), a.Currency)
 		}
 	}
 	return nil
 }
 
-// AccountByName finds an account.
+// AccountByName finds an account. It compares digests, not names (see nameDigest
+// for what that can miss), so that a million look-ups cost no reading.
 func (b *Book) AccountByName(name string) (Account, bool) {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
-	if a := b.state.accounts.get(uint64(b.state.byName[name])); a != nil && b.Err() == nil {
-		return *a, true
+	id := b.state.accountNumber(name)
+	if id == 0 || b.Err() != nil {
+		return Account{}, false
 	}
-	return Account{}, false
+	return b.state.accounts.get(uint64(id)).account(id, label{name: name}), true
 }
 
-// Account gives one account.
+// Account gives one account. Its name and opening balance may have to be read
+// from disk; an account whose name cannot be read is not found.
 func (b *Book) Account(id AccountID) (Account, bool) {
-	b.mu.RLock()
-	defer b.mu.RUnlock()
-	if a := b.state.accounts.get(uint64(id)); a != nil && b.Err() == nil {
-		return *a, true
+	row, ok, err := readRow(b, &b.state.accounts, nil, uint64(id), nil)
+	if !ok || err != nil {
+		return Account{}, false
 	}
-	return Account{}, false
+	l, ok, err := readRow(b, &b.state.labels, b.labelFiles(), uint64(id), (*decoder).label)
+	if err != nil {
+		b.o.Logf("the name of account %d cannot be read: %v", id, err)
+	}
+	return row.account(id, l), ok && err == nil
 }
 
 // openAccounts does what [Book.OpenAccounts] asks of one block.
 func (t *batch) openAccounts(s *state, p *pending) error {
-	if p.err = s.checkSpecs(p.specs); p.err != nil {
-		return nil
+	p.err = s.checkSpecs(p.specs)
+	for i := range p.specs {
+		if id := s.accountNumber(p.specs[i].Name); id != 0 && p.err == nil {
+			p.err = s.confirm(id, p.specs[i].Name)
+		}
+	}
+	if p.err != nil {
+		return s.lost()
 	}
 	for i := range p.specs {
 		spec := &p.specs[i]
-		if id, exists := s.byName[spec.Name]; exists {
+		if id := s.accountNumber(spec.Name); id != 0 {
 			p.ids = append(p.ids, id)
-			if s.accounts.get(uint64(id)).Overdraft == spec.Overdraft {
+			if s.accounts.get(uint64(id)).overdraft() == spec.Overdraft {
 				continue
 			}
 			if err := s.setOverdraft(id, spec.Overdraft); err != nil {
@@ -131,7 +201,7 @@ func (t *batch) openAccounts(s *state, p *pending) error {
 		}
 		clearing := AccountSpec{Name: clearingName(spec.Currency), Kind: ClearingAccount, Currency: spec.Currency}
 		open := []*AccountSpec{spec}
-		if _, exists := s.byName[clearing.Name]; !exists && spec.Name != clearing.Name {
+		if s.accountNumber(clearing.Name) == 0 {
 			open = []*AccountSpec{&clearing, spec}
 		}
 		for _, a := range open {
@@ -141,7 +211,7 @@ func (t *batch) openAccounts(s *state, p *pending) error {
 			t.body = appendAccount(t.body, a)
 			t.count++
 		}
-		p.ids = append(p.ids, s.byName[spec.Name])
+		p.ids = append(p.ids, s.accountNumber(spec.Name))
 	}
 	return nil
 }

@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"container/heap"
 	"fmt"
 	"time"
 
@@ -65,7 +64,7 @@ func (s *state) effectOnHold(t *Tx) error {
 		h.Held += t.Amount
 		if d := t.Time + t.HoldFor*int64(time.Second); d > h.Deadline {
 			h.Deadline = d
-			heap.Push(&s.holds, hold{d, h.ID})
+			s.await(hold{d, h.ID})
 		}
 		return s.keep(t.Customer, t.Amount)
 	}
@@ -88,7 +87,7 @@ func (s *state) endHold(h *Tx, status Status, by kessai.TxID) error {
 		return err
 	}
 	h.Status, h.Held, h.Ended = status, 0, by
-	s.open--
+	delete(s.pending, h.ID)
 	return nil
 }
 
@@ -146,7 +145,7 @@ func (s *state) undo(t *Tx) error {
 
 // move posts an amount that the account must cover.
 func (s *state) move(debit, credit AccountID, amount int64) error {
-	if d := s.accounts.get(uint64(debit)); d != nil && d.Kind == CustomerAccount && d.available() < amount {
+	if d := s.accounts.get(uint64(debit)); d != nil && d.kind() == CustomerAccount && d.available() < amount {
 		return fmt.Errorf("account %d does not cover %d", debit, amount)
 	}
 	return s.post(debit, credit, amount)
@@ -155,25 +154,25 @@ func (s *state) move(debit, credit AccountID, amount int64) error {
 // post debits one account and credits another.
 func (s *state) post(debit, credit AccountID, amount int64) error {
 	d, c := s.accounts.edit(uint64(debit)), s.accounts.edit(uint64(credit))
-	if d == nil || c == nil || d == c || d.Currency != c.Currency || amount <= 0 {
+	if d == nil || c == nil || d == c || d.currency() != c.currency() || amount <= 0 {
 		return fmt.Errorf("cannot move %d from account %d to %d", amount, debit, credit)
 	}
-	from, err1 := kessai.Add(d.Balance, -amount)
-	to, err2 := kessai.Add(c.Balance, amount)
+	from, err1 := kessai.Add(d.balance, -amount)
+	to, err2 := kessai.Add(c.balance, amount)
 	if err1 != nil || err2 != nil {
 		return fmt.Errorf("moving %d from account %d to %d: %w", amount, debit, credit, kessai.ErrOverflow)
 	}
-	d.Balance, c.Balance = from, to
+	d.balance, c.balance = from, to
 	return nil
 }
 
 // keep changes what is held of an account.
 func (s *state) keep(id AccountID, amount int64) error {
 	a := s.accounts.edit(uint64(id))
-	if a == nil || a.Held+amount < 0 || amount > 0 && a.available() < amount {
+	if a == nil || a.held+amount < 0 || amount > 0 && a.available() < amount {
 		return fmt.Errorf("account %d cannot hold %d more", id, amount)
 	}
-	a.Held += amount
+	a.held += amount
 	return nil
 }
 
@@ -188,16 +187,20 @@ func (s *state) expire(id kessai.TxID) error {
 
 // openAccount adds an account and puts its opening balance in.
 func (s *state) openAccount(spec AccountSpec) error {
-	if _, exists := s.byName[spec.Name]; exists {
-		return fmt.Errorf("account number %d is opened twice", s.byName[spec.Name])
+	if was := s.accountNumber(spec.Name); was != 0 {
+		return fmt.Errorf("account number %d is opened twice", was)
 	}
-	id := AccountID(s.accounts.n + 1)
-	s.accounts.add(Account{ID: id, AccountSpec: spec})
-	s.byName[spec.Name] = id
+	if spec.Overdraft < 0 || spec.Overdraft > kessai.MaxAmount {
+		return fmt.Errorf("an account cannot have an overdraft of %d", spec.Overdraft)
+	}
+	hash, rest := nameDigest(spec.Name)
+	id := s.accounts.add(accountRow{packed: packAccount(&spec), rest: rest})
+	s.labels.add(label{spec.Name, spec.Opening})
+	s.byName.add(hash, id)
 	if spec.Opening == 0 {
 		return nil
 	}
-	return s.move(s.byName[clearingName(spec.Currency)], id, spec.Opening)
+	return s.move(s.accountNumber(clearingName(spec.Currency)), AccountID(id), spec.Opening)
 }
 
 // clearingName names the account that stands for the world outside: what is put
@@ -207,10 +210,10 @@ func clearingName(c kessai.Currency) string { return "clearing/" + c.String() }
 // setOverdraft changes how far below zero an account may go.
 func (s *state) setOverdraft(id AccountID, overdraft int64) error {
 	a := s.accounts.edit(uint64(id))
-	if a == nil || overdraft < 0 {
+	if a == nil || overdraft < 0 || overdraft > kessai.MaxAmount {
 		return fmt.Errorf("cannot set the overdraft of account %d", id)
 	}
-	a.Overdraft = overdraft
+	a.setOverdraft(overdraft)
 	return nil
 }
 
@@ -223,7 +226,7 @@ func (s *state) alias(id kessai.TxID, n Name) error {
 	for i := range t.Names {
 		if t.Names[i].Key == (Key{}) {
 			t.Names[i] = n
-			s.keys[n.Key] = named{id, n.Digest}
+			s.name(n.Key, id)
 			return nil
 		}
 	}

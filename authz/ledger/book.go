@@ -1,11 +1,11 @@
 package ledger
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,11 +20,15 @@ type Options struct {
 	Dir           string                                // the data folder; the book keeps its own folder in it
 	MaxQueue      int                                   // operations that may wait for a block; more get ErrBusy. Default 65,536
 	MaxBlock      int                                   // operations in one block. Default 4,096
-	Retention     time.Duration                         // how long attempts and ended transactions stay in memory. Default 120 days, 30 to 360
-	SnapshotEvery int                                   // transactions between two snapshots. Default 200,000
+	Retention     time.Duration                         // how long attempts are remembered. Default 120 days, 30 to 360
+	Resident      int                                   // transactions in memory; others are read back when they are needed. Default 500,000
+	SnapshotEvery int                                   // at least so many transactions between two snapshots. Default 200,000
+	SnapshotPause time.Duration                         // at least so long between two snapshots. Default 30 s
 	BusinessDay   func(time.Time) int32                 // the business day of a moment, in days since 1970-01-01. Default: UTC
 	Progress      func(what string, done, total uint64) // told of long work while opening; may be nil
 	Logf          func(format string, args ...any)      // told of what was found and put right; may be nil
+
+	unsynced bool // see Generate
 }
 
 // The errors of the book.
@@ -45,7 +49,7 @@ func (o *Options) fill() error {
 	for _, d := range [...]struct {
 		n   *int
 		def int
-	}{{&o.MaxQueue, 65_536}, {&o.MaxBlock, 4_096}, {&o.SnapshotEvery, 200_000}} {
+	}{{&o.MaxQueue, 65_536}, {&o.MaxBlock, 4_096}, {&o.SnapshotEvery, 200_000}, {&o.Resident, 500_000}} {
 		if *d.n <= 0 {
 			*d.n = d.def
 		}
@@ -55,6 +59,9 @@ func (o *Options) fill() error {
 	}
 	if o.Retention < minRetention || o.Retention > maxRetention {
 		return fmt.Errorf("the book's retention is %v; it must be 30 to 360 days", o.Retention)
+	}
+	if o.SnapshotPause <= 0 {
+		o.SnapshotPause = 30 * time.Second
 	}
 	if o.BusinessDay == nil {
 		o.BusinessDay = func(t time.Time) int32 { return int32(t.Unix() / 86_400) }
@@ -80,6 +87,7 @@ type Book struct {
 	gate   sync.RWMutex // held to read while sending into queue, to write while closing it
 	closed bool
 	queue  chan *pending
+	queued atomic.Int64 // operations in the queue
 
 	// mu guards the state. The committer holds it from the first change of a
 	// block until the block is on disk, so a reader never sees what is not.
@@ -95,13 +103,27 @@ type Book struct {
 	snapBlock atomic.Uint64 // the block of the newest snapshot
 	snapTxs   atomic.Uint64 // the transactions in it
 	snapping  atomic.Bool
+	saving    sync.Mutex // held by who writes to the pages; taken before mu
+	lastSave  time.Time  // when the last snapshot was begun; the committer's
 	lastOps   atomic.Int64
 	syncNanos atomic.Int64
 }
 
 // Open opens the book in a folder, or begins a new one. errors.Is tells with
 // ErrLocked and ErrDamaged why it would not; errors.As gives a *Damage.
-func Open(o Options) (b *Book, err error) {
+func Open(o Options) (*Book, error) {
+	b, err := open(o)
+	if err != nil {
+		return nil, err
+	}
+	b.done.Add(2)
+	go b.commitLoop()
+	go b.follow.run()
+	return b, nil
+}
+
+// open opens a book in which nobody works yet.
+func open(o Options) (b *Book, err error) {
 	if err := o.fill(); err != nil {
 		return nil, err
 	}
@@ -128,39 +150,66 @@ func Open(o Options) (b *Book, err error) {
 		return b, err
 	}
 	b.follow.init(b)
-	b.done.Add(2)
-	go b.commitLoop()
-	go b.follow.run()
 	return b, nil
 }
 
-// openIndex opens the index store; one that cannot be used is made anew, because
-// everything in it follows from the blocks.
+// openIndex opens the store of the index by merchant and day. One that cannot be
+// used is made anew, because everything in it follows from the blocks.
 func (b *Book) openIndex() (err error) {
 	dir := indexDir(b.o.Dir)
 	if err = store.Check(dir); err == nil {
-		b.index, err = store.Open(storeOptions(dir, false, b.o.Logf))
+		b.index, err = store.Open(indexOptions(dir, b.o.Logf))
 	}
 	if err == nil {
-		b.state, err = loadSnapshot(b.index, b.o.Retention)
+		err = checkIndex(b.index)
 	}
 	if err == nil {
 		return nil
 	}
-	b.o.Logf("the book's index cannot be used and is made anew from the blocks: %v", err)
-	return b.newIndex()
-}
-
-func (b *Book) newIndex() (err error) {
+	b.o.Logf("the book's index cannot be used and is made anew: %v", err)
 	if b.index != nil {
 		b.index.Close()
 	}
-	if err := os.RemoveAll(indexDir(b.o.Dir)); err != nil {
+	if err := os.RemoveAll(dir); err != nil {
 		return err
 	}
-	b.state = nil
-	b.index, err = store.Open(storeOptions(indexDir(b.o.Dir), false, b.o.Logf))
+	b.index, err = store.Open(indexOptions(dir, b.o.Logf))
 	return err
+}
+
+// openState begins the state from the newest snapshot. Without one that can be
+// used the state is made from the blocks.
+func (b *Book) openState() (hadSnapshot bool, err error) {
+	files, err := openPages(pagesDir(b.o.Dir))
+	if err != nil {
+		return false, err
+	}
+	if b.state, err = readHead(files, b.o.Resident); err == nil && b.state != nil {
+		return true, nil
+	}
+	if err != nil {
+		b.o.Logf("the book's snapshot cannot be used, and the blocks are read instead: %v", err)
+	}
+	if err := files.close(); err != nil {
+		return false, err
+	}
+	b.state, err = emptyState(pagesDir(b.o.Dir), b.o.Resident)
+	return false, err
+}
+
+// emptyState gives the state of a book before its first block, which saves its
+// pages in a folder that is begun anew.
+func emptyState(dir string, resident int) (*state, error) {
+	if err := os.RemoveAll(dir); err != nil {
+		return nil, err
+	}
+	files, err := openPages(dir)
+	if err != nil {
+		return nil, err
+	}
+	s := newState()
+	s.keepIn(files, resident)
+	return s, nil
 }
 
 // openBlocks checks the block store and the witness, puts right what a crash may
@@ -169,28 +218,34 @@ func (b *Book) openBlocks() error {
 	if err := os.MkdirAll(blocksDir(b.o.Dir), 0o700); err != nil {
 		return err
 	}
-	hadSnapshot := b.state != nil
+	hadSnapshot, err := b.openState()
+	if err != nil {
+		return err
+	}
 	l, err := load(b.o.Dir, b.state, b.o.Progress)
-	if d := (*Damage)(nil); errors.As(err, &d) && !d.final && hadSnapshot {
-		// The blocks are the truth. If it is the snapshot that does not fit, they
-		// are whole without it.
-		whole, werr := load(b.o.Dir, nil, b.o.Progress)
-		if werr != nil {
-			return werr
-		}
-		b.o.Logf("the snapshot does not fit the blocks (%v); the book was read from its beginning", err)
-		if err := b.newIndex(); err != nil {
+	if d := (*Damage)(nil); hadSnapshot && (errors.Is(err, errSnapshot) || errors.As(err, &d) && !d.final) {
+		// The blocks are the truth. If it is the snapshot that is damaged or does
+		// not fit, they are whole without it.
+		reason := err
+		if err := b.state.close(); err != nil {
 			return err
 		}
-		l, err = whole, nil
+		if b.state, err = emptyState(pagesDir(b.o.Dir), b.o.Resident); err != nil {
+			return err
+		}
+		if l, err = load(b.o.Dir, b.state, b.o.Progress); err == nil {
+			b.o.Logf("the snapshot cannot be used (%v); the book was read from its beginning", reason)
+		}
 	}
 	if err != nil {
 		return err
 	}
-	b.state = l.state
+	if b.state.txs.n > 1<<20 {
+		debug.FreeOSMemory() // checking and reading a big book leaves hundreds of megabytes behind
+	}
 	b.snapBlock.Store(l.start)
 	b.snapTxs.Store(l.startTxs)
-	if b.blocks, err = store.Open(storeOptions(blocksDir(b.o.Dir), true, b.o.Logf)); err != nil {
+	if b.blocks, err = store.Open(storeOptions(blocksDir(b.o.Dir), true, b.o.Logf).WithSyncWrites(!b.o.unsynced)); err != nil {
 		return &Damage{Block: 0, What: err.Error()}
 	}
 	if b.witness, err = openWitness(witnessPath(b.o.Dir)); err != nil {
@@ -219,7 +274,7 @@ func (b *Book) putRight(l *loaded) error {
 		if err != nil {
 			return err
 		}
-		_, err = b.witness.put(l.last, raw, nil)
+		err = b.witness.put(l.last, raw)
 		return err
 	}
 	return nil
@@ -256,12 +311,17 @@ func (b *Book) release() error {
 		return nil
 	}
 	if b.witness != nil {
-		errs = append(errs, b.witness.f.Close())
+		errs = append(errs, b.witness.close())
 	}
 	for _, db := range []*badger.DB{b.index, b.blocks} {
 		if db != nil {
 			errs = append(errs, db.Close())
 		}
+	}
+	if b.state != nil {
+		b.mu.Lock() // readers find nothing from here on
+		errs = append(errs, b.state.close())
+		b.mu.Unlock()
 	}
 	if b.lock != nil {
 		errs = append(errs, b.lock.Close())
@@ -299,43 +359,4 @@ func (b *Book) Err() error {
 		return *p
 	}
 	return nil
-}
-
-// Commit does one operation: it decides what only the book can know, and
-// returns when the outcome is on disk. It blocks; call it from many goroutines.
-// ErrBusy and ErrClosed mean that nothing was done; ErrUnknown that nobody
-// knows, and that the process must stop. The context counts only until the
-// operation is queued: what is queued will be done.
-func (b *Book) Commit(ctx context.Context, op *Op) (Outcome, error) {
-	if err := op.check(); err != nil {
-		return Outcome{}, err
-	}
-	if err := ctx.Err(); err != nil {
-		return Outcome{}, err
-	}
-	p := pendingPool.Get().(*pending)
-	p.op, p.specs = op, nil
-	if err := b.send(p); err != nil {
-		pendingPool.Put(p)
-		return Outcome{}, err
-	}
-	<-p.done
-	out, err := p.out, p.err
-	*p = pending{done: p.done}
-	pendingPool.Put(p)
-	return out, err
-}
-
-func (b *Book) send(p *pending) error {
-	b.gate.RLock()
-	defer b.gate.RUnlock()
-	if b.closed || b.Err() != nil {
-		return ErrClosed
-	}
-	select {
-	case b.queue <- p:
-		return nil
-	default:
-		return ErrBusy
-	}
 }

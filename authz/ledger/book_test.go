@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"testing"
-	"time"
 
 	"kessai"
 )
@@ -19,6 +18,7 @@ var (
 
 func TestMain(m *testing.M) {
 	memTable = 8 << 20 // the least that holds a full block in one transaction
+	fileSize = 1 << 20 // so that files of pages begin and end
 	os.Exit(m.Run())
 }
 
@@ -145,13 +145,19 @@ func TestUncleanStopIsReadBackFromBlocks(t *testing.T) {
 	if err := b.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.RemoveAll(indexDir(dir)); err != nil { // as if no snapshot had ever been written
-		t.Fatal(err)
-	}
+	withoutSnapshot(t, dir)
 	b = openTest(t, Options{Dir: dir})
 	wantBalance(t, b, c[0], 99_700, 0)
 	if list, err := b.List(Query{Merchant: aoi, Limit: 500}); err != nil || len(list) != 300 {
 		t.Fatalf("%d listed, %v", len(list), err)
+	}
+}
+
+// withoutSnapshot removes everything that follows from the blocks.
+func withoutSnapshot(t testing.TB, dir string) {
+	t.Helper()
+	if err := errors.Join(os.RemoveAll(indexDir(dir)), os.RemoveAll(pagesDir(dir))); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -163,27 +169,4 @@ func TestOneProcessAtATime(t *testing.T) {
 	if _, err := Verify(b.o.Dir, nil); !errors.Is(err, ErrLocked) {
 		t.Fatalf("verifying an open book: %v, want ErrLocked", err)
 	}
-}
-
-func BenchmarkCommitAlone(b *testing.B) {
-	book := openTest(b, Options{Dir: b.TempDir()})
-	shop, c := people(b, book, kessai.MaxAmount)
-	n := uint64(time.Now().UnixNano())
-	for b.Loop() {
-		n++
-		commit(b, book, Op{Kind: kessai.Purchase, Names: named1(n), Customer: c[0], Shop: shop, Amount: 1})
-	}
-}
-
-func BenchmarkCommitTogether(b *testing.B) {
-	book := openTest(b, Options{Dir: b.TempDir()})
-	shop, c := people(b, book, kessai.MaxAmount)
-	b.SetParallelism(2048)
-	b.RunParallel(func(pb *testing.PB) {
-		n := uint64(time.Now().UnixNano())
-		for pb.Next() {
-			n++
-			commit(b, book, Op{Kind: kessai.Purchase, Names: named1(n), Customer: c[0], Shop: shop, Amount: 1})
-		}
-	})
 }

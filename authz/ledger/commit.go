@@ -1,6 +1,8 @@
 package ledger
 
 import (
+	"cmp"
+	"context"
 	"fmt"
 	"sync"
 	"syscall"
@@ -9,26 +11,86 @@ import (
 	"kessai"
 )
 
-// pending is an operation on its way through the committer. Either op or specs
-// is set.
+// pending is what one caller waits for on its way through the committer: its
+// operations, or accounts to open.
 type pending struct {
-	op    *Op
+	tasks []Task
+	next  int // the first task that is not done yet
 	specs []AccountSpec
 
-	out  Outcome
 	ids  []AccountID
 	err  error
-	done chan struct{} // holds one token when the outcome is on disk
+	done chan struct{} // holds one token when the outcome of all is on disk
 }
 
 var pendingPool = sync.Pool{New: func() any { return &pending{done: make(chan struct{}, 1)} }}
 
+// Task is an operation with its outcome.
+type Task struct {
+	Op      Op
+	Outcome Outcome
+	Err     error // the operation makes no sense: nothing was done
+}
+
+// Commit does one operation: see [Book.CommitAll].
+func (b *Book) Commit(ctx context.Context, op *Op) (Outcome, error) {
+	one := []Task{{Op: *op}}
+	if err := b.CommitAll(ctx, one); err != nil {
+		return Outcome{}, err
+	}
+	return one[0].Outcome, one[0].Err
+}
+
+// CommitAll does operations, one after another: it decides what only the book
+// can know, and returns when the outcome of all is on disk. It blocks; call it
+// from many goroutines. Operations that came together share the way through the
+// committer, which is a good part of what a single one costs.
+//
+// ErrBusy and ErrClosed mean that nothing was done; ErrUnknown that nobody
+// knows, and that the process must stop. The context counts only until the
+// operations are queued: what is queued will be done.
+func (b *Book) CommitAll(ctx context.Context, tasks []Task) error {
+	if err := ctx.Err(); err != nil || len(tasks) == 0 {
+		return err
+	}
+	for i := range tasks {
+		tasks[i].Err = tasks[i].Op.check()
+	}
+	p := pendingPool.Get().(*pending)
+	p.tasks = tasks
+	err := b.send(p)
+	if err == nil {
+		<-p.done
+		err = p.err
+	}
+	*p = pending{done: p.done}
+	pendingPool.Put(p)
+	return err
+}
+
+// send puts what a caller wants behind what is waiting already.
+func (b *Book) send(p *pending) error {
+	b.gate.RLock()
+	defer b.gate.RUnlock()
+	if b.closed || b.Err() != nil {
+		return ErrClosed
+	}
+	n := int64(max(1, len(p.tasks)))
+	if q := b.queued.Add(n); q > int64(b.o.MaxQueue) && q != n {
+		b.queued.Add(-n)
+		return ErrBusy
+	}
+	b.queue <- p // it has room for MaxQueue callers, so nobody waits here
+	return nil
+}
+
 // batch is the block that is being made.
 type batch struct {
 	block
-	waiting []*pending
-	raw     []byte // the encoded block, reused
-	slot    []byte // scratch space of the witness, reused
+	ops     int        // operations done in it
+	waiting []*pending // those that hear when it is on disk
+	rest    *pending   // one that did not fit in whole: it goes on in the next block
+	raw     []byte     // the encoded block, reused
 }
 
 // bodyFull is the size at which a block is closed. One more operation, be it one
@@ -49,14 +111,16 @@ func (b *Book) commitLoop() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		var first *pending
-		select {
-		case p, ok := <-b.queue:
-			if !ok {
-				return
+		first := t.rest
+		if first == nil {
+			select {
+			case p, ok := <-b.queue:
+				if !ok {
+					return
+				}
+				first = p
+			case <-timer.C:
 			}
-			first = p
-		case <-timer.C:
 		}
 		next, err := b.commitBlock(&t, first)
 		if err != nil {
@@ -72,8 +136,7 @@ func (b *Book) commitLoop() {
 func (b *Book) commitBlock(t *batch, first *pending) (next time.Duration, err error) {
 	if err := b.roomOnDisk(); err != nil {
 		if first != nil {
-			first.err = ErrClosed // nothing was done with it
-			first.done <- struct{}{}
+			first.end(first.untouched()) // nothing was done in this block
 		}
 		b.fail(err)
 		return 0, err
@@ -108,10 +171,10 @@ func (b *Book) commitBlock(t *batch, first *pending) (next time.Duration, err er
 
 func (t *batch) begin(s *state) {
 	t.block = block{number: s.block + 1, time: s.time, day: s.day, prev: s.hash, body: t.body[:0]}
-	t.waiting = t.waiting[:0]
+	t.ops, t.waiting, t.rest = 0, t.waiting[:0], nil
 }
 
-func (t *batch) full(max int) bool { return len(t.waiting) >= max || len(t.body) >= bodyFull }
+func (t *batch) full(max int) bool { return t.ops >= max || len(t.body) >= bodyFull }
 
 // expire ends the holds whose deadline has passed, before anything else is done
 // in the block: a completion that comes with its deadline is too late.
@@ -130,13 +193,21 @@ func (t *batch) expire(s *state) error {
 	return nil
 }
 
-// gather does the operations that are waiting.
+// gather does the operations that are waiting, as many as one block takes.
 func (b *Book) gather(t *batch, p *pending) error {
 	for {
-		t.waiting = append(t.waiting, p)
-		if err := t.do(b.state, p); err != nil {
+		if p.next == 0 {
+			b.queued.Add(-int64(max(1, len(p.tasks))))
+		}
+		if err := t.do(b.state, p, b.o.MaxBlock); err != nil {
+			t.waiting = append(t.waiting, p)
 			return err
 		}
+		if p.next < len(p.tasks) {
+			t.rest = p
+			return nil
+		}
+		t.waiting = append(t.waiting, p)
 		if t.full(b.o.MaxBlock) {
 			return nil
 		}
@@ -152,44 +223,56 @@ func (b *Book) gather(t *batch, p *pending) error {
 	}
 }
 
-func (t *batch) do(s *state, p *pending) error {
-	if p.op == nil {
+// do does what one caller asks, or as much of it as the block has room for.
+func (t *batch) do(s *state, p *pending, most int) error {
+	if p.specs != nil {
+		t.ops++
 		return t.openAccounts(s, p)
 	}
-	out, again := s.repeat(p.op)
-	if again {
-		p.out = out
-		return t.alias(s, p)
+	for ; p.next < len(p.tasks) && !t.full(most); p.next++ {
+		if task := &p.tasks[p.next]; task.Err == nil {
+			t.ops++
+			if err := cmp.Or(t.one(s, &task.Op, &task.Outcome), s.lost()); err != nil {
+				return err
+			}
+		}
 	}
-	if p.op.Verdict == kessai.SystemMalfunction {
+	return nil
+}
+
+func (t *batch) one(s *state, op *Op, out *Outcome) (err error) {
+	var again bool
+	if *out, again = s.repeat(op); again {
+		return t.alias(s, op, out)
+	}
+	if op.Verdict == kessai.SystemMalfunction {
 		// It could not be judged. It leaves no name, so that the same message,
 		// sent again when it can be, is judged then.
-		p.out.Tx.Code = kessai.SystemMalfunction
+		out.Tx.Code = kessai.SystemMalfunction
 		return nil
 	}
-	tx := s.decide(p.op)
-	if err := s.apply(&tx); err != nil {
+	out.Tx = s.decide(op)
+	if err := s.apply(&out.Tx); err != nil {
 		return err
 	}
-	p.out.Tx = tx
-	t.body = appendTx(t.body, &tx, p.op.Note)
+	t.body = appendTx(t.body, &out.Tx, op.Note)
 	t.count++
 	return nil
 }
 
 // alias remembers the second name under which an attempt came again.
-func (t *batch) alias(s *state, p *pending) error {
-	for _, n := range p.op.Names {
-		if _, known := s.keys[n.Key]; known || p.out.Conflict || n.Key == (Key{}) {
+func (t *batch) alias(s *state, op *Op, out *Outcome) error {
+	for _, n := range op.Names {
+		if out.Conflict || n.Key == (Key{}) || s.attempt(n.Key) != nil {
 			continue
 		}
-		if names := s.txs.get(uint64(p.out.Tx.ID)).Names; names[0].Key != (Key{}) && names[1].Key != (Key{}) {
+		if names := out.Tx.Names; names[0].Key != (Key{}) && names[1].Key != (Key{}) {
 			continue
 		}
-		if err := s.alias(p.out.Tx.ID, n); err != nil {
+		if err := s.alias(out.Tx.ID, n); err != nil {
 			return err
 		}
-		t.body = appendAlias(t.body, p.out.Tx.ID, n)
+		t.body = appendAlias(t.body, out.Tx.ID, n)
 		t.count++
 	}
 	return nil
@@ -204,18 +287,16 @@ func (b *Book) write(t *batch) error {
 	}
 	b.state.block = t.number
 	started := time.Now()
-	err := b.persist(t.number, t.raw, &t.slot)
+	err := b.persist(t.number, t.raw)
 	b.syncNanos.Add(int64(time.Since(started)))
 	return err
 }
 
 // sync puts a block on disk, in the store and in the witness.
-func (b *Book) sync(number uint64, raw []byte, slot *[]byte) error {
+func (b *Book) sync(number uint64, raw []byte) error {
 	seen := make(chan error, 1)
 	go func() {
-		var err error
-		*slot, err = b.witness.put(number, raw, *slot)
-		seen <- err
+		seen <- b.witness.put(number, raw)
 	}()
 	err := b.storeBlock(number, raw)
 	if werr := <-seen; err == nil {
@@ -224,15 +305,42 @@ func (b *Book) sync(number uint64, raw []byte, slot *[]byte) error {
 	return err
 }
 
-// answer lets the callers go.
+// answer lets the callers go. After a failure the one that did not fit in whole
+// goes with them.
 func (t *batch) answer(err error) {
-	for i, p := range t.waiting {
-		if err != nil {
-			p.out, p.ids, p.err = Outcome{}, nil, ErrUnknown
+	if err != nil {
+		if t.rest != nil {
+			t.waiting, t.rest = append(t.waiting, t.rest), nil
 		}
+		err = ErrUnknown
+	}
+	for i, p := range t.waiting {
 		t.waiting[i] = nil
+		if err != nil {
+			p.ids = nil
+			p.end(err)
+			continue
+		}
 		p.done <- struct{}{}
 	}
+}
+
+// end answers a caller that gets no outcome.
+func (p *pending) end(err error) {
+	for i := range p.tasks {
+		p.tasks[i].Outcome = Outcome{}
+	}
+	p.err = err
+	p.done <- struct{}{}
+}
+
+// untouched says what is known of one that gets no further: nothing was done, or
+// a part of it was.
+func (p *pending) untouched() error {
+	if p.next > 0 {
+		return ErrUnknown
+	}
+	return ErrClosed
 }
 
 // roomOnDisk refuses to go on when the disk is nearly full. Badger writes into
@@ -261,7 +369,6 @@ func (b *Book) fail(err error) {
 // refuse answers what is still queued after a failure: nothing was done with it.
 func (b *Book) refuse() {
 	for p := range b.queue {
-		p.err = ErrClosed
-		p.done <- struct{}{}
+		p.end(ErrClosed)
 	}
 }

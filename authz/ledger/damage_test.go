@@ -49,17 +49,17 @@ func copyTree(t *testing.T, from string) string {
 	return to
 }
 
-// place is a byte of block data on disk, and the block that it belongs to.
-type place struct {
+// spot is a byte of block data on disk, and the block that it belongs to.
+type spot struct {
 	file   string
 	offset int64
 	block  uint64
 }
 
-// places finds where each block lies in the store's files.
-func places(t *testing.T, dir string) []place {
+// spots finds where each block lies in the store's files.
+func spots(t *testing.T, dir string) []spot {
 	t.Helper()
-	var all []place
+	var all []spot
 	found := make(map[uint64]bool)
 	db := must(store.OpenCopy(storeOptions(copyOfStore(t, dir), false, nil)))
 	defer db.Close()
@@ -78,7 +78,7 @@ func places(t *testing.T, dir string) []place {
 			if at := bytes.Index(content, raw); at >= 0 {
 				found[n] = true
 				for i := range raw {
-					all = append(all, place{file, int64(at + i), n})
+					all = append(all, spot{file, int64(at + i), n})
 				}
 			}
 		}
@@ -155,7 +155,7 @@ func TestFlippedByte(t *testing.T) {
 		if unclean {
 			dir = crashed(t, dir)
 		}
-		all := places(t, dir)
+		all := spots(t, dir)
 		for range flips {
 			p := all[rnd.IntN(len(all))]
 			bit := byte(1) << rnd.IntN(8)
@@ -182,12 +182,12 @@ func crashed(t *testing.T, clean string) string {
 		if err != nil {
 			break
 		}
-		if err := b.sync(n, raw, new([]byte)); err != nil {
+		if err := b.sync(n, raw); err != nil {
 			t.Fatal(err)
 		}
 	}
 	killed := copyTree(t, dir) // what is in the files while the process runs
-	os.RemoveAll(indexDir(killed))
+	withoutSnapshot(t, killed)
 	b.fail(errors.New("killed")) // so that closing writes nothing
 	b.Close()
 	return killed
@@ -238,7 +238,7 @@ func TestFlippedAnywhere(t *testing.T) {
 	clean := t.TempDir()
 	want := writeSample(t, clean, 40)
 	var files []string
-	for _, dir := range []string{"blocks", "index", ""} {
+	for _, dir := range []string{"blocks", "index", "pages", ""} {
 		for _, e := range must(os.ReadDir(filepath.Join(clean, "book", dir))) {
 			if !e.IsDir() && e.Name() != "LOCK" && e.Name() != "lock" {
 				files = append(files, filepath.Join("book", dir, e.Name()))
@@ -385,9 +385,11 @@ func TestForgottenTransactionsStayReadable(t *testing.T) {
 	if err := b.snapshot(); err != nil {
 		t.Fatal(err)
 	}
-	b.forget(time.Unix(0, want[2*pageSize].Time))
-	if b.state.txs.pages[0] != nil || b.state.txs.pages[1] != nil || b.state.txs.pages[2] == nil {
-		t.Fatal("want the first two pages dropped and the third kept")
+	if err := b.forget(time.Unix(0, want[2*pageSize].Time)); err != nil {
+		t.Fatal(err)
+	}
+	if b.state.txs.get(1) != nil || b.state.txs.get(pageSize+1) != nil || b.state.txs.get(2*pageSize+1) == nil || b.Stats().Attempts != pageSize {
+		t.Fatal("want the first two pages forgotten and the third not")
 	}
 	for round := range 2 {
 		for _, tx := range want {

@@ -34,21 +34,22 @@ func (op *Op) check() error {
 
 // repeat answers an attempt that was made before.
 func (s *state) repeat(op *Op) (out Outcome, again bool) {
-	var id kessai.TxID
+	var t *Tx
 	for _, n := range op.Names {
-		was, ok := s.keys[n.Key]
-		if n.Key == (Key{}) || !ok {
+		was := s.attempt(n.Key)
+		if was == nil {
 			continue
 		}
-		if was.digest != n.Digest || id != 0 && id != was.id {
-			return Outcome{Conflict: true}, true
+		for _, name := range was.Names {
+			if name.Key == n.Key && name.Digest != n.Digest || t != nil && t.ID != was.ID {
+				return Outcome{Conflict: true}, true
+			}
 		}
-		id = was.id
+		t = was
 	}
-	if id == 0 {
+	if t == nil {
 		return Outcome{}, false
 	}
-	t := s.txs.get(uint64(id))
 	orig, ok := s.find(op.Original)
 	if ok && t.Original != 0 && t.Original != orig.ID && t.Original != orig.Ended ||
 		t.OriginalKey != (Key{}) && t.OriginalKey != op.Original.Key {
@@ -73,7 +74,7 @@ func (s *state) decide(op *Op) Tx {
 		return t
 	}
 	for _, n := range op.Names {
-		if _, undone := s.tombs[n.Key]; undone && n.Key != (Key{}) {
+		if s.undoneFirst(n.Key) {
 			t.Code = kessai.DoNotHonour
 			return t
 		}
@@ -101,12 +102,10 @@ func (s *state) decide(op *Op) Tx {
 	return t
 }
 
-func (a *Account) available() int64 { return a.Balance - a.Held + a.Overdraft }
-
 // fits checks that the accounts exist in the transaction's currency.
 func (s *state) fits(t *Tx, ids ...AccountID) kessai.ResponseCode {
 	for _, id := range ids {
-		if a := s.accounts.get(uint64(id)); a == nil || a.Currency != t.Currency {
+		if a := s.accounts.get(uint64(id)); a == nil || a.currency() != t.Currency {
 			return kessai.InvalidTransaction
 		}
 	}
@@ -133,7 +132,7 @@ func (s *state) spend(t *Tx, op *Op, partial bool) (int64, kessai.ResponseCode) 
 		if l.isZero() {
 			continue
 		}
-		u := s.usage[l.who]
+		u := s.usage[l.who.shard()][l.who]
 		if l.MaxCount > 0 && u.count >= l.MaxCount && t.Kind != kessai.Increment {
 			return 0, kessai.CountLimit
 		}
@@ -149,7 +148,7 @@ func (s *state) spend(t *Tx, op *Op, partial bool) (int64, kessai.ResponseCode) 
 		}
 		amount, code = have, kessai.PartialApproval
 	}
-	if _, err := kessai.Add(s.accounts.get(uint64(t.Shop)).Balance, amount); err != nil {
+	if _, err := kessai.Add(s.accounts.get(uint64(t.Shop)).balance, amount); err != nil {
 		return 0, kessai.InvalidAmount
 	}
 	return amount, code
@@ -198,7 +197,7 @@ func (s *state) decideOnHold(t *Tx, op *Op) {
 		}
 		if t.Amount > o.Held || t.Amount == 0 {
 			t.Amount, t.Code = 0, kessai.InvalidAmount
-		} else if _, err := kessai.Add(s.accounts.get(uint64(t.Shop)).Balance, t.Amount); err != nil {
+		} else if _, err := kessai.Add(s.accounts.get(uint64(t.Shop)).balance, t.Amount); err != nil {
 			t.Amount, t.Code = 0, kessai.InvalidAmount
 		}
 	}
@@ -236,8 +235,8 @@ func (s *state) decideRefund(t *Tx, op *Op) {
 
 // canMove reports whether a posting fits into 64 bits, and moves something.
 func (s *state) canMove(debit, credit AccountID, amount int64) bool {
-	_, err1 := kessai.Add(s.accounts.get(uint64(debit)).Balance, -amount)
-	_, err2 := kessai.Add(s.accounts.get(uint64(credit)).Balance, amount)
+	_, err1 := kessai.Add(s.accounts.get(uint64(debit)).balance, -amount)
+	_, err2 := kessai.Add(s.accounts.get(uint64(credit)).balance, amount)
 	return amount > 0 && err1 == nil && err2 == nil
 }
 

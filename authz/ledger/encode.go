@@ -217,13 +217,6 @@ func appendRow(dst []byte, t *Tx) []byte {
 	return binary.AppendUvarint(dst, uint64(t.Ended))
 }
 
-func appendAccountRow(dst []byte, a *Account) []byte {
-	dst = binary.AppendUvarint(dst, uint64(a.ID))
-	dst = appendSpec(dst, &a.AccountSpec)
-	dst = binary.AppendVarint(dst, a.Balance)
-	return binary.AppendVarint(dst, a.Held)
-}
-
 func appendBytes[T ~string | ~[]byte](dst []byte, s T) []byte {
 	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
 }
@@ -365,11 +358,4 @@ func (d *decoder) row() Tx {
 	t.Reversed, t.Refunded, t.Held, t.Deadline = d.varint(), d.varint(), d.varint(), d.varint()
 	t.Ended = kessai.TxID(d.uvarint())
 	return t
-}
-
-func (d *decoder) accountRow() (a Account) {
-	a.ID = AccountID(d.uvarint())
-	a.AccountSpec = d.spec()
-	a.Balance, a.Held = d.varint(), d.varint()
-	return a
 }

@@ -3,7 +3,6 @@ package ledger
 import (
 	"bytes"
 	"errors"
-	"math/rand/v2"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -121,34 +120,6 @@ func FuzzRow(f *testing.F) {
 		d = decoder{b: raw}
 		d.accountRow()
 	})
-}
-
-// TestFrozenTableDoesNotChange changes a table while a freeze of it is read.
-func TestFrozenTableDoesNotChange(t *testing.T) {
-	var tab table[Account]
-	rnd := rand.New(rand.NewPCG(1, 2))
-	for i := range 3 * pageSize / 2 {
-		tab.add(Account{Balance: int64(i)})
-	}
-	row := func(f frozen[Account], no uint64) []byte { return encodePage(f.changed[no], appendAccountRow) }
-	f := tab.freeze(1)
-	first, second := row(f, 0), row(f, 1)
-	for range 10_000 {
-		tab.edit(uint64(1+rnd.IntN(int(tab.n)))).Balance++
-		if rnd.IntN(50) == 0 {
-			tab.add(Account{})
-		}
-	}
-	if !bytes.Equal(first, row(f, 0)) || !bytes.Equal(second, row(f, 1)) {
-		t.Fatal("a frozen page changed")
-	}
-	g := tab.freeze(2)
-	if g.old[0] != 1 || g.saved[0] != 2 {
-		t.Fatalf("page 0 was saved at %d and then at %d", g.old[0], g.saved[0])
-	}
-	if h := tab.freeze(3); len(h.changed) != 0 || h.saved[0] != 2 {
-		t.Fatal("a page that did not change would be written again")
-	}
 }
 
 func TestReplayRefusesWhatCannotBe(t *testing.T) {

@@ -64,7 +64,7 @@ func TestFailedSyncStopsTheBook(t *testing.T) {
 // TestCloseWithWorkInFlight closes the book under load: what was acknowledged is
 // there afterwards, and nobody waits for ever.
 func TestCloseWithWorkInFlight(t *testing.T) {
-	b := openTest(t, Options{Dir: t.TempDir(), SnapshotEvery: 500})
+	b := openTest(t, Options{Dir: t.TempDir(), SnapshotEvery: 500, SnapshotPause: 1, Resident: 1_000})
 	shop, c := people(t, b, kessai.MaxAmount)
 	var told sync.Map
 	var busy sync.WaitGroup
@@ -117,7 +117,9 @@ func TestFollowUpOfForgottenTransactions(t *testing.T) {
 	if err := errors.Join(b.snapshot(), b.follow.await(b.state.txs.n)); err != nil {
 		t.Fatal(err)
 	}
-	b.forget(time.Now())
+	if err := b.forget(time.Now()); err != nil {
+		t.Fatal(err)
+	}
 	if b.state.txs.get(uint64(sale.ID)) != nil || b.state.txs.get(uint64(refund.ID)) == nil {
 		t.Fatal("want the first page forgotten and the second in memory")
 	}

@@ -3,6 +3,8 @@ package ledger
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,21 +17,55 @@ import (
 // follower keeps the index by merchant and day. It goes after the book: it may
 // lag, it has a cursor of its own in its store, and it can be made anew.
 //
-// An index key is m, merchant (15), day (4), transaction (8). Days and numbers
-// only grow, so the keys of a merchant are in the order of its transactions.
+// A key of the index is m, merchant (15), day (4), number of a transaction (8),
+// and its value has the numbers of those that come after it in the same step, as
+// differences. Days and numbers only grow, so what a merchant has is in order.
+//
+// A key for each transaction took 2.5 µs of processor time each, a quarter of a
+// processor at 100,000 a second; lists take 0.3 µs, with 10,000 merchants. So the
+// follower works in large steps, and in between it rests, unless someone waits.
 type follower struct {
 	b      *Book
 	news   chan struct{} // holds one token when there may be something new
+	hurry  chan struct{} // holds one token when someone waits
 	cursor atomic.Uint64 // the last transaction that is indexed
 
 	mu    sync.Mutex
 	moved *sync.Cond // told when cursor or err changes
 	err   error
+
+	// What one step has found.
+	lists map[posting]*list
+	keys  []keyed // lists that are full
+	bytes int
+	// The last page that had to be read from disk.
+	cold   []Tx
+	coldNo uint64
 }
 
-var cursorKey = []byte{'c'}
+// posting is what one step found of one merchant on one day.
+type posting struct {
+	merchant kessai.MerchantID
+	day      int32
+}
 
-const followChunk = 1_000
+type list struct {
+	first, last kessai.TxID
+	rest        []byte // the numbers after the first, as differences
+}
+
+type keyed struct{ key, list []byte }
+
+const (
+	followStep  = 1 << 17                // transactions in one step, at the most
+	followLists = 15_000                 // keys in one step, and
+	followBytes = 1_000_000              // bytes in it, so that they fit into one transaction of badger's
+	followLook  = 16 * pageSize          // transactions that are looked at under one lock
+	followRest  = 250 * time.Millisecond // between two steps, unless someone waits
+	longestList = 4 << 10                // bytes in a value; a list goes on under another key
+)
+
+var cursorKey = []byte{'c'}
 
 func indexKey(m kessai.MerchantID, day int32, id kessai.TxID) []byte {
 	k := append(make([]byte, 0, 28), 'm')
@@ -38,8 +74,24 @@ func indexKey(m kessai.MerchantID, day int32, id kessai.TxID) []byte {
 	return binary.BigEndian.AppendUint64(k, uint64(id))
 }
 
+// indexOptions are badger's for the index, which is small and written rarely.
+func indexOptions(dir string, logf func(string, ...any)) badger.Options {
+	return storeOptions(dir, false, logf).WithMemTableSize(16 << 20).WithNumMemtables(2)
+}
+
+// checkIndex refuses an index of an older form, which kept the snapshots too.
+func checkIndex(db *badger.DB) error {
+	return db.View(func(txn *badger.Txn) error {
+		if _, err := txn.Get([]byte{'s'}); err == nil {
+			return errors.New("it is of an older form")
+		}
+		return nil
+	})
+}
+
 func (f *follower) init(b *Book) {
-	f.b, f.news, f.moved = b, make(chan struct{}, 1), sync.NewCond(&f.mu)
+	f.b, f.news, f.hurry, f.moved = b, make(chan struct{}, 1), make(chan struct{}, 1), sync.NewCond(&f.mu)
+	f.lists = make(map[posting]*list)
 	_ = b.index.View(func(txn *badger.Txn) error {
 		raw, err := value(txn, cursorKey)
 		if err == nil && len(raw) == 8 {
@@ -50,22 +102,48 @@ func (f *follower) init(b *Book) {
 	f.wake()
 }
 
+// value reads a sealed value.
+func value(txn *badger.Txn, key []byte) ([]byte, error) {
+	item, err := txn.Get(key)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := item.ValueCopy(nil)
+	if err != nil {
+		return nil, err
+	}
+	return unseal(raw)
+}
+
 // wake tells the follower that there may be something new.
-func (f *follower) wake() {
+func (f *follower) wake() { token(f.news) }
+
+func token(c chan struct{}) {
 	select {
-	case f.news <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
 
 func (f *follower) run() {
 	defer f.b.done.Done()
+	rest := time.NewTimer(0)
+	defer rest.Stop()
 	for {
 		select {
 		case <-f.b.stop:
 			f.finish(ErrClosed)
 			return
+		case <-f.hurry:
 		case <-f.news:
+			rest.Reset(followRest)
+			select {
+			case <-f.b.stop:
+				f.finish(ErrClosed)
+				return
+			case <-f.hurry:
+			case <-rest.C:
+			}
 		}
 		for more := true; more; {
 			var err error
@@ -86,30 +164,26 @@ func (f *follower) finish(err error) {
 }
 
 // step indexes the next transactions. It reads the state, which shows only what
-// is on disk.
+// is on disk. Lists and cursor are written as one, so that no list is there twice.
 func (f *follower) step() (more bool, err error) {
 	from := f.cursor.Load()
-	var keys [][]byte
-	f.b.mu.RLock()
-	if f.b.Err() != nil { // the state may be ahead of the disk
-		f.b.mu.RUnlock()
-		return false, ErrClosed
-	}
-	s := f.b.state
-	to := min(from+followChunk, s.txs.n)
-	for id := from + 1; id <= to; id++ {
-		if t := s.txs.get(id); t != nil {
-			keys = append(keys, indexKey(t.Merchant, t.Day, t.ID))
+	clear(f.lists)
+	f.keys, f.bytes = nil, 0
+	to := from
+	for more = true; more && to < from+followStep && len(f.lists)+len(f.keys) < followLists && f.bytes < followBytes; {
+		if to, more, err = f.look(to); err != nil {
+			return false, err
 		}
 	}
-	more = to < s.txs.n
-	f.b.mu.RUnlock()
 	if to == from {
 		return false, nil
 	}
 	err = f.b.index.Update(func(txn *badger.Txn) error {
-		for _, k := range keys {
-			if err := txn.Set(k, nil); err != nil {
+		for p, l := range f.lists {
+			f.keys = append(f.keys, keyed{indexKey(p.merchant, p.day, l.first), l.rest})
+		}
+		for _, k := range f.keys {
+			if err := txn.Set(k.key, k.list); err != nil {
 				return err
 			}
 		}
@@ -125,11 +199,79 @@ func (f *follower) step() (more bool, err error) {
 	return more, nil
 }
 
+// look takes the transactions after a number into the lists: those of some pages
+// in memory, or of one page on disk.
+func (f *follower) look(after uint64) (to uint64, more bool, err error) {
+	f.b.mu.RLock()
+	if f.b.Err() != nil { // the state may be ahead of the disk
+		f.b.mu.RUnlock()
+		return after, false, ErrClosed
+	}
+	t := &f.b.state.txs
+	to = after
+	for to < t.n && to < after+followLook {
+		p := t.pages[to/pageSize]
+		if p == nil {
+			break
+		}
+		rows := p.rows[to%pageSize:]
+		for i := range rows {
+			f.take(&rows[i])
+		}
+		to += uint64(len(rows))
+	}
+	n := t.n
+	f.b.mu.RUnlock()
+	if to > after || to == n {
+		return to, to < n, nil
+	}
+	for to < n && (to == after || to%pageSize != 0) {
+		tx, ok, err := f.row(to + 1)
+		if err != nil || !ok {
+			return to, false, errors.Join(err, f.b.Err(), fmt.Errorf("transaction %d cannot be read", to+1))
+		}
+		f.take(tx)
+		to++
+	}
+	return to, to < n, nil
+}
+
+// row gives a transaction of a page that is not in memory.
+func (f *follower) row(id uint64) (*Tx, bool, error) {
+	if no := (id - 1) / pageSize; f.cold == nil || f.coldNo != no {
+		rows, ok, err := readPageOf(f.b, &f.b.state.txs, f.b.state.files.txs, id, (*decoder).row)
+		if err != nil || !ok {
+			return nil, false, err
+		}
+		f.cold, f.coldNo = rows, no
+	}
+	return &f.cold[(id-1)%pageSize], true, nil
+}
+
+// take puts one transaction into its list.
+func (f *follower) take(t *Tx) {
+	p := posting{t.Merchant, t.Day}
+	l := f.lists[p]
+	if l == nil {
+		f.lists[p] = &list{first: t.ID, last: t.ID}
+		f.bytes += 28
+		return
+	}
+	before := len(l.rest)
+	l.rest = binary.AppendUvarint(l.rest, uint64(t.ID-l.last))
+	l.last = t.ID
+	if f.bytes += len(l.rest) - before; len(l.rest) >= longestList {
+		f.keys = append(f.keys, keyed{indexKey(p.merchant, p.day, l.first), l.rest})
+		delete(f.lists, p)
+	}
+}
+
 // await returns when everything up to a transaction is indexed.
 func (f *follower) await(id uint64) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for f.cursor.Load() < id && f.err == nil {
+		token(f.hurry)
 		f.moved.Wait()
 	}
 	if f.cursor.Load() >= id {
@@ -172,15 +314,27 @@ func (b *Book) List(q Query) ([]Tx, error) {
 		o.Prefix = last[:16]
 		it := txn.NewIterator(o)
 		defer it.Close()
+		var ids []kessai.TxID
 		for it.Seek(last); it.Valid() && len(found) < q.Limit; it.Next() {
-			k := it.Item().Key()
-			t, ok := b.Find(Ref{ID: kessai.TxID(binary.BigEndian.Uint64(k[20:]))})
-			made := time.Unix(0, t.Time)
-			if ok && made.Before(q.From) {
-				break
+			var err error
+			if ids, err = listed(it.Item(), ids[:0]); err != nil {
+				return err
 			}
-			if ok && t.Merchant == q.Merchant && (q.To.IsZero() || made.Before(q.To)) && (q.Match == nil || q.Match(&t)) {
-				found = append(found, t)
+			for _, id := range slices.Backward(ids) {
+				if q.Before != 0 && id >= q.Before || len(found) >= q.Limit {
+					continue
+				}
+				t, ok, err := b.read(id)
+				if err != nil || !ok {
+					return errors.Join(err, b.Err())
+				}
+				made := time.Unix(0, t.Time)
+				if made.Before(q.From) {
+					return nil
+				}
+				if t.Merchant == q.Merchant && (q.To.IsZero() || made.Before(q.To)) && (q.Match == nil || q.Match(&t)) {
+					found = append(found, t)
+				}
 			}
 		}
 		return nil
@@ -188,32 +342,20 @@ func (b *Book) List(q Query) ([]Tx, error) {
 	return found, err
 }
 
-// Find gives the transaction that ref points to, as it stands now. One that was
-// dropped from memory is read from its page on disk; it is found by number only.
-// After a failure nothing is found: see Err.
-func (b *Book) Find(ref Ref) (Tx, bool) {
-	b.mu.RLock()
-	if b.Err() != nil {
-		b.mu.RUnlock()
-		return Tx{}, false
-	}
-	t, ok := b.state.find(ref)
-	var at uint64
-	if !ok && ref.ID > 0 && uint64(ref.ID) <= b.state.txs.n {
-		at = b.state.txs.saved[(ref.ID-1)/pageSize]
-	}
-	b.mu.RUnlock()
-	if ok || at == 0 {
-		return t, ok
-	}
-	err := b.index.View(func(txn *badger.Txn) error {
-		p, err := loadPage(txn, txTable, uint64(ref.ID-1)/pageSize, at, (*decoder).row)
-		if err == nil {
-			t = p.rows[(ref.ID-1)%pageSize]
+// listed gives the transactions of one entry of the index.
+func listed(item *badger.Item, ids []kessai.TxID) ([]kessai.TxID, error) {
+	id := kessai.TxID(binary.BigEndian.Uint64(item.Key()[20:]))
+	ids = append(ids, id)
+	err := item.Value(func(rest []byte) error {
+		for d := (decoder{b: rest}); len(d.b) > 0; {
+			if id += kessai.TxID(d.uvarint()); d.bad {
+				return errors.New("an entry of the index by merchant and day cannot be read; remove book/index to have it made anew")
+			}
+			ids = append(ids, id)
 		}
-		return err
+		return nil
 	})
-	return t, err == nil
+	return ids, err
 }
 
 // Note gives what was kept with a transaction; nil for nothing.

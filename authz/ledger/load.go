@@ -1,9 +1,11 @@
 package ledger
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"syscall"
 
 	"github.com/dgraph-io/badger/v4"
@@ -20,11 +22,29 @@ type loaded struct {
 	last     uint64     // the last block in the store
 	putBack  *witnessed // the block that only the witness holds
 	behind   bool       // the witness lacks the last block: nobody was told of it
+
+	filled   chan struct{} // closed when the state is what the snapshot says
+	unfilled error         // why it is not
+}
+
+var errSnapshot = errors.New("the book's pages cannot be used")
+
+func unusable(err error) error {
+	if err != nil {
+		err = fmt.Errorf("%w: %w", errSnapshot, err)
+	}
+	return err
+}
+
+// ready returns when blocks may be applied to the state.
+func (l *loaded) ready() error {
+	<-l.filled
+	return l.unfilled
 }
 
 // load reads a whole book without changing it: it checks every block, the chain
-// and the witness, and makes the state, starting from a snapshot where there is
-// one (from may be nil).
+// and the witness, and makes the state go on from where it stands: at a snapshot,
+// or before the first block.
 func load(dir string, from *state, progress func(string, uint64, uint64)) (l *loaded, err error) {
 	if progress == nil {
 		progress = func(string, uint64, uint64) {}
@@ -34,15 +54,20 @@ func load(dir string, from *state, progress func(string, uint64, uint64)) (l *lo
 		return nil, err
 	}
 	defer os.RemoveAll(checkDir(dir))
-	if from == nil {
-		from = newState()
-	}
-	l = &loaded{state: from, start: from.block, startTxs: from.txs.n}
+	l = &loaded{state: from, start: from.block, startTxs: from.txs.n, filled: make(chan struct{})}
+	go func() { // beside the checking of the blocks
+		defer close(l.filled)
+		l.unfilled = unusable(from.fill())
+	}()
+	defer l.ready()
 	last := uint64(0)
 	if len(slots) > 0 {
 		last = slots[len(slots)-1].number
 	}
 	if err = l.readStore(dir, last, progress); err == nil {
+		err = l.ready()
+	}
+	if err == nil {
 		err = l.compare(slots)
 	}
 	var d *Damage
@@ -81,7 +106,9 @@ func (l *loaded) readStore(dir string, total uint64, progress func(string, uint6
 		return notWhole(err)
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	start, startHash := l.state.block, l.state.hash
+	r := replayer{s: l.state}
+	defer r.end()
+	start, startHash := l.state.block, l.state.hash // of the snapshot
 	_, _, err = readBlocks(db, func(b *block, hash [32]byte, size int) error {
 		if l.last = b.number; b.number%256 == 0 {
 			progress("checking the book", b.number, total)
@@ -92,12 +119,12 @@ func (l *loaded) readStore(dir string, total uint64, progress func(string, uint6
 		if b.number <= start {
 			return nil
 		}
-		return l.state.replay(b, hash)
+		if err := l.ready(); err != nil {
+			return err
+		}
+		return r.replay(b, hash)
 	})
-	if err != nil {
-		return err
-	}
-	return nil
+	return cmp.Or(err, r.end())
 }
 
 // compare holds the end of the store against the witness.
@@ -140,6 +167,57 @@ func (l *loaded) compare(slots []witnessed) error {
 		return &Damage{Block: w.number + 1, What: fmt.Sprintf("the store goes on to block %d, but the witness ends before it: it is from another time", l.last)}
 	}
 	return nil
+}
+
+// replayer applies many blocks to a state. Pages leave memory beside it.
+type replayer struct {
+	s      *state
+	mu     sync.Mutex // guards s
+	saving chan error // holds the outcome of a save that has ended; nil: none is running
+	err    error
+}
+
+func (r *replayer) replay(b *block, hash [32]byte) error {
+	r.mu.Lock()
+	if r.s.bulk == nil {
+		r.s.beginBulk()
+	}
+	err := r.s.replay(b, hash)
+	crowded, flooded, lost := r.s.crowded(), r.s.flooded(), r.s.lost()
+	r.mu.Unlock()
+	if lost != nil {
+		return unusable(lost)
+	}
+	if flooded {
+		r.wait()
+	}
+	if crowded && r.saving == nil {
+		r.saving = make(chan error, 1)
+		go func(ended chan error) {
+			_, err := r.s.save(false, func() error { r.mu.Lock(); return nil }, r.mu.Unlock)
+			ended <- err
+		}(r.saving)
+	} else if len(r.saving) > 0 {
+		r.wait()
+	}
+	return cmp.Or(err, r.err)
+}
+
+// wait returns when no save is running.
+func (r *replayer) wait() {
+	if r.saving != nil {
+		r.err = cmp.Or(r.err, unusable(<-r.saving))
+		r.saving = nil
+	}
+}
+
+// end finishes the state.
+func (r *replayer) end() error {
+	r.wait()
+	if r.s.bulk != nil {
+		r.s.endBulk()
+	}
+	return r.err
 }
 
 // replay applies a block's entries to the state.

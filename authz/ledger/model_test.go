@@ -323,7 +323,7 @@ func TestModel(t *testing.T) {
 }
 
 func runModel(t *testing.T, rnd *rand.Rand, steps int) {
-	o := Options{Dir: t.TempDir(), SnapshotEvery: 3_000, Logf: t.Logf}
+	o := Options{Dir: t.TempDir(), SnapshotEvery: 3_000, SnapshotPause: 1, Resident: 4 * pageSize, Logf: t.Logf}
 	b := must(Open(o))
 	m := newModel()
 	balances := []int64{5_000, 100_000, 0, 1_000_000, 77}
@@ -336,7 +336,7 @@ func runModel(t *testing.T, rnd *rand.Rand, steps int) {
 		group := make([]*pending, 1+rnd.IntN(64))
 		for i := range group {
 			op := g.op(m)
-			group[i] = &pending{op: &op, done: make(chan struct{}, 1)}
+			group[i] = &pending{tasks: []Task{{Op: op}}, done: make(chan struct{}, 1)}
 			if err := b.send(group[i]); err != nil {
 				t.Fatal(err)
 			}
@@ -344,10 +344,11 @@ func runModel(t *testing.T, rnd *rand.Rand, steps int) {
 		now := time.Now()
 		for _, p := range group {
 			<-p.done
-			code, amount, replayed, conflict := m.do(*p.op, now)
-			if p.err != nil || p.out.Conflict != conflict || p.out.Replayed != replayed || p.out.Tx.Code != code || p.out.Tx.Amount != amount {
+			op, out := p.tasks[0].Op, p.tasks[0].Outcome
+			code, amount, replayed, conflict := m.do(op, now)
+			if p.err != nil || out.Conflict != conflict || out.Replayed != replayed || out.Tx.Code != code || out.Tx.Amount != amount {
 				t.Fatalf("operation %d, %+v:\nthe book says %v, %d, replayed %v, conflict %v (error %v)\nthe model says %v, %d, replayed %v, conflict %v",
-					done, *p.op, p.out.Tx.Code, p.out.Tx.Amount, p.out.Replayed, p.out.Conflict, p.err, code, amount, replayed, conflict)
+					done, op, out.Tx.Code, out.Tx.Amount, out.Replayed, out.Conflict, p.err, code, amount, replayed, conflict)
 			}
 			done++
 		}
@@ -369,7 +370,10 @@ func runModel(t *testing.T, rnd *rand.Rand, steps int) {
 			if rnd.IntN(3) == 0 { // deadlines and days pass while the gateway is down; they cost nothing while no store is open
 				time.Sleep(30 * time.Hour)
 			}
-			if rnd.IntN(4) == 0 {
+			switch rnd.IntN(8) {
+			case 0:
+				withoutSnapshot(t, o.Dir)
+			case 1:
 				os.RemoveAll(indexDir(o.Dir))
 			}
 			b = must(Open(o))
@@ -432,6 +436,9 @@ func (g *generator) op(m *model) Op {
 	}
 	if op.Kind.FollowsUp() || op.Kind == kessai.Refund && g.rnd.IntN(2) == 0 {
 		back := uint64(g.rnd.IntN(40)) // sometimes one that has not come yet
+		if g.rnd.IntN(4) == 0 {
+			back = uint64(g.rnd.IntN(5_000)) // sometimes one that has left memory
+		}
 		op.Original = Ref{Key: keyOf(g.n + 5 - min(back, g.n+4))}
 		if g.rnd.IntN(2) == 0 {
 			op.Original = Ref{ID: kessai.TxID(max(1, int64(m.next)-g.rnd.Int64N(40)))}

@@ -3,6 +3,6 @@
 package ledger
 
 // persist puts a block on disk before anyone is told of it.
-func (b *Book) persist(number uint64, raw []byte, slot *[]byte) error {
-	return b.sync(number, raw, slot)
+func (b *Book) persist(number uint64, raw []byte) error {
+	return b.sync(number, raw)
 }

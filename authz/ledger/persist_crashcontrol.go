@@ -20,7 +20,7 @@ var unsynced struct {
 	first   uint64
 }
 
-func (b *Book) persist(number uint64, raw []byte, _ *[]byte) error {
+func (b *Book) persist(number uint64, raw []byte) error {
 	unsynced.Lock()
 	defer unsynced.Unlock()
 	if len(unsynced.blocks) == 0 {
@@ -39,7 +39,7 @@ func (b *Book) persistLater() {
 		time.Sleep(200 * time.Millisecond)
 		unsynced.Lock()
 		for i, raw := range unsynced.blocks {
-			if err := b.sync(unsynced.first+uint64(i), raw, new([]byte)); err != nil {
+			if err := b.sync(unsynced.first+uint64(i), raw); err != nil {
 				b.fail(err)
 			}
 		}

@@ -1,226 +1,201 @@
 package ledger
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"time"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
 
-	"github.com/dgraph-io/badger/v4"
+	"kessai"
 )
 
-// A snapshot lives in the index store: the pages of both tables, each under its
-// number and the block at which it was saved, and one manifest that says which
-// pages make up the whole. Only pages that changed are written again. The
-// manifest is written last, in one transaction, so a snapshot is there whole or
-// not at all; if anything in it is not as it was written, the blocks are read
-// from the beginning instead.
+// A snapshot is the pages of the tables, in files, and one head that says at which
+// block it was taken and where the pages are. Only pages that changed are written
+// again. The head is written last and put in place in one step, so a snapshot is
+// there whole or not at all; if anything in it is not as it was written, the
+// blocks are read from the beginning instead.
 
-var manifestKey = []byte{'s'}
-
-// The tables, in the keys of their pages.
-const (
-	accountTable byte = 'a'
-	txTable      byte = 't'
-)
-
-func pageKey(tab byte, no, block uint64) []byte {
-	k := binary.BigEndian.AppendUint64([]byte{'p', tab}, no)
-	return binary.BigEndian.AppendUint64(k, block)
+// pageStore is where a state's pages are saved.
+type pageStore struct {
+	dir                           string
+	accounts, labels, txs, briefs *pageFiles
 }
 
-// sealed appends the hash of what it is given.
-func sealed(b []byte) []byte {
-	sum := sha256.Sum256(b)
-	return append(b, sum[:]...)
-}
-
-var errSeal = errors.New("it does not match its hash")
-
-func unseal(b []byte) ([]byte, error) {
-	n := len(b) - hashSize
-	if n < 0 || sha256.Sum256(b[:n]) != [hashSize]byte(b[n:]) {
-		return nil, errSeal
+// openPages gives the page store in a folder, which is made if need be. Nothing
+// in it counts until a snapshot is loaded.
+func openPages(dir string) (*pageStore, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
 	}
-	return b[:n], nil
+	files := func(name string) *pageFiles {
+		return &pageFiles{dir: dir, name: name, files: make(map[uint16]*pageFile)}
+	}
+	return &pageStore{dir, files("accounts"), files("labels"), files("transactions"), files("briefs")}, nil
 }
 
-// snapshot is a state at one block, ready to be written.
+func (s *pageStore) all() [4]*pageFiles { return [4]*pageFiles{s.accounts, s.labels, s.txs, s.briefs} }
+
+func (s *pageStore) head() string { return filepath.Join(s.dir, "head") }
+
+// spoil makes the next opening read the blocks instead of this snapshot.
+func (s *pageStore) spoil() { os.Remove(s.head()) }
+
+func (s *pageStore) close() error {
+	var errs []error
+	for _, f := range s.all() {
+		errs = append(errs, f.close())
+	}
+	return errors.Join(errs...)
+}
+
+// keepIn lets a state save its pages, and keep no more than so many rows of those
+// that may leave memory.
+func (s *state) keepIn(files *pageStore, resident int) {
+	s.files = files
+	s.txs.most, s.labels.most = max(4, resident/pageSize), max(4, resident/pageSize/4)
+	s.txs.fetch = fetch(files, files.txs, (*decoder).row)
+	s.labels.fetch = fetch(files, files.labels, (*decoder).label)
+}
+
+// fetch reads pages back for who may change the state. When a page is not as it
+// was written, the snapshot is of no use for the next opening either.
+func fetch[T any](all *pageStore, files *pageFiles, row func(*decoder) T) func(uint64, place) ([]T, error) {
+	var buf []byte
+	return func(no uint64, at place) ([]T, error) {
+		rows, used, err := readPage(files, no, at, buf, row)
+		if err == nil && len(rows) != pageSize { // others never leave memory
+			err = fmt.Errorf("page %d of the %s: %w", no, files.name, errSeal)
+		}
+		if buf = used; errors.Is(err, errSeal) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, io.EOF) {
+			all.spoil()
+		}
+		return rows, err
+	}
+}
+
+func readPage[T any](files *pageFiles, no uint64, at place, buf []byte, row func(*decoder) T) ([]T, []byte, error) {
+	raw, err := files.read(no, at, buf)
+	if err != nil {
+		return nil, buf, err
+	}
+	rows := make([]T, 0, pageSize)
+	for d := (decoder{b: raw}); len(d.b) > 0; {
+		rows = append(rows, row(&d))
+		if d.bad || len(rows) > pageSize {
+			return nil, raw, fmt.Errorf("page %d of the %s: %w", no, files.name, errSeal)
+		}
+	}
+	return rows, raw, nil
+}
+
+// snapshot is what of a state is to be saved at one block.
 type snapshot struct {
+	whole    bool // all of it, and a head; otherwise pages that are to leave memory
 	block    uint64
 	time     int64
 	day      int32
 	hash     [32]byte
-	accounts frozen[Account]
-	txs      frozen[Tx]
+	n        [3]uint64 // rows of the three tables
+	accounts []frozenPage[accountRow]
+	labels   []frozenPage[label]
+	txs      []frozenPage[Tx]
+	saved    [3][]places
 }
 
-// freeze takes a snapshot of the state. It is quick; writing it is not.
-func (s *state) freeze() *snapshot {
-	return &snapshot{s.block, s.time, s.day, s.hash, s.accounts.freeze(s.block), s.txs.freeze(s.block)}
+// freeze takes a snapshot of the state. It looks at nothing but the pages that
+// changed.
+func (s *state) freeze(whole bool) *snapshot {
+	sn := &snapshot{
+		whole: whole, block: s.block, time: s.time, day: s.day, hash: s.hash, n: [3]uint64{s.accounts.n, s.labels.n, s.txs.n},
+		labels: s.labels.freeze(!whole), txs: s.txs.freeze(!whole),
+	}
+	if whole {
+		sn.accounts = s.accounts.freeze(false)
+	}
+	return sn
 }
 
-func (s *state) thaw() {
-	s.accounts.thaw()
-	s.txs.thaw()
+// settle ends a freeze, a number of pages at a time, so that nobody waits long.
+func (s *state) settle(sn *snapshot, saved bool) (more bool) {
+	settle(s.files.accounts, nil, &s.accounts, &sn.accounts, saved)
+	settle(s.files.labels, nil, &s.labels, &sn.labels, saved)
+	settle(s.files.txs, s.files.briefs, &s.txs, &sn.txs, saved)
+	// What is in these is changed only by who saves.
+	sn.saved = [3][]places{s.accounts.saved, s.labels.saved, s.txs.saved}
+	return len(sn.accounts)+len(sn.labels)+len(sn.txs) > 0
 }
 
-// write writes the snapshot and removes what it replaces.
-func (sn *snapshot) write(db *badger.DB) error {
-	wb := db.NewWriteBatch()
-	defer wb.Cancel()
-	for no, p := range sn.accounts.changed {
-		if err := wb.Set(pageKey(accountTable, no, sn.block), encodePage(p, appendAccountRow)); err != nil {
-			return err
+func settle[T any](files, briefs *pageFiles, t *table[T], all *[]frozenPage[T], saved bool) {
+	f := (*all)[:min(len(*all), settleAtOnce)]
+	if saved {
+		count(files, briefs, t, f)
+	}
+	t.settle(f, saved)
+	*all = (*all)[len(f):]
+}
+
+const settleAtOnce = 4_096
+
+// count keeps account of what counts in the files.
+func count[T any](files, briefs *pageFiles, t *table[T], f []frozenPage[T]) {
+	for i := range f {
+		old := t.saved[f[i].no]
+		files.count(f[i].at.page, 1)
+		files.count(old.page, -1)
+		if briefs != nil {
+			briefs.count(f[i].at.brief, 1)
+			briefs.count(old.brief, -1)
 		}
 	}
-	for no, p := range sn.txs.changed {
-		if err := wb.Set(pageKey(txTable, no, sn.block), encodePage(p, appendRow)); err != nil {
-			return err
-		}
-	}
-	if err := wb.Flush(); err != nil {
+}
+
+// write writes the pages of a snapshot.
+func (s *pageStore) write(sn *snapshot) error {
+	if err := writePages(s.accounts, sn.accounts, appendAccountRow); err != nil {
 		return err
 	}
-	if err := db.Update(func(txn *badger.Txn) error { return txn.Set(manifestKey, sn.manifest()) }); err != nil {
+	if err := writePages(s.labels, sn.labels, appendLabel); err != nil {
 		return err
 	}
-	old := db.NewWriteBatch()
-	defer old.Cancel()
-	for no, block := range sn.accounts.old {
-		if err := old.Delete(pageKey(accountTable, no, block)); err != nil {
+	var b brief
+	for i := range sn.txs {
+		f := &sn.txs[i]
+		b = brief{names: b.names[:0], tombs: b.tombs[:0], pending: b.pending[:0], counts: b.counts[:0]}
+		b.oldest, b.newest = f.p.rows[0].Time, f.p.rows[len(f.p.rows)-1].Time
+		for j := range f.p.rows {
+			b.note(&f.p.rows[j], sn.day)
+		}
+		var err error
+		if f.at.brief, err = s.briefs.write(f.no, func(dst []byte) []byte { return b.append(dst, firstOf(f.no)) }); err != nil {
 			return err
 		}
 	}
-	for no, block := range sn.txs.old {
-		if err := old.Delete(pageKey(txTable, no, block)); err != nil {
-			return err
-		}
+	if err := s.briefs.flush(); err != nil {
+		return err
 	}
-	return old.Flush()
+	return writePages(s.txs, sn.txs, appendRow)
 }
 
-func (sn *snapshot) manifest() []byte {
-	b := binary.BigEndian.AppendUint64(nil, sn.block)
-	b = binary.BigEndian.AppendUint64(b, uint64(sn.time))
-	b = binary.BigEndian.AppendUint32(b, uint32(sn.day))
-	b = append(b, sn.hash[:]...)
-	for _, t := range [...]struct {
-		n     uint64
-		saved []uint64
-	}{{sn.accounts.n, sn.accounts.saved}, {sn.txs.n, sn.txs.saved}} {
-		b = binary.AppendUvarint(b, t.n)
-		for _, block := range t.saved {
-			b = binary.AppendUvarint(b, block)
-		}
-	}
-	return sealed(b)
-}
+// firstOf gives the number of a page's first row.
+func firstOf(no uint64) kessai.TxID { return kessai.TxID(no*pageSize + 1) }
 
-func encodePage[T any](p *page[T], row func([]byte, *T) []byte) []byte {
-	b := make([]byte, 0, len(p.rows)*160)
-	for i := range p.rows {
-		b = row(b, &p.rows[i])
-	}
-	return sealed(b)
-}
-
-// loadSnapshot reads the newest snapshot; nil where there is none. Transactions
-// older than keep are left on disk unless a hold among them is open.
-func loadSnapshot(db *badger.DB, keep time.Duration) (*state, error) {
-	s := newState()
-	err := db.View(func(txn *badger.Txn) error {
-		raw, err := value(txn, manifestKey)
+func writePages[T any](files *pageFiles, f []frozenPage[T], row func([]byte, *T) []byte) (err error) {
+	for i := range f {
+		f[i].at.page, err = files.write(f[i].no, func(dst []byte) []byte {
+			for j := range f[i].p.rows {
+				dst = row(dst, &f[i].p.rows[j])
+			}
+			return dst
+		})
 		if err != nil {
 			return err
 		}
-		if len(raw) < 52 {
-			return errSeal
+		if f[i].at.brief == 0 {
+			f[i].at.brief = f[i].at.page // it has none, and is not forgotten
 		}
-		s.block = binary.BigEndian.Uint64(raw)
-		s.time = int64(binary.BigEndian.Uint64(raw[8:]))
-		s.day = int32(binary.BigEndian.Uint32(raw[16:]))
-		copy(s.hash[:], raw[20:])
-		d := decoder{b: raw[52:]}
-		if err := loadTable(txn, &d, &s.accounts, accountTable, (*decoder).accountRow, nil); err != nil {
-			return err
-		}
-		// By the snapshot's own time: what came after it in the blocks may refer to
-		// anything that was in memory then.
-		old := s.time - int64(keep)
-		return loadTable(txn, &d, &s.txs, txTable, (*decoder).row, func(p *page[Tx]) bool { return droppable(p, old) })
-	})
-	if errors.Is(err, badger.ErrKeyNotFound) && s.block == 0 {
-		return nil, nil
+		f[i].p.written.Store(true)
 	}
-	if err != nil {
-		return nil, err
-	}
-	s.derive()
-	return s, nil
-}
-
-// droppable reports whether a page is full, final and older than a moment.
-func droppable(p *page[Tx], old int64) bool {
-	if len(p.rows) < pageSize || p.rows[pageSize-1].Time >= old {
-		return false
-	}
-	for i := range p.rows {
-		if p.rows[i].Status == Pending {
-			return false
-		}
-	}
-	return true
-}
-
-func loadTable[T any](txn *badger.Txn, d *decoder, t *table[T], tab byte, row func(*decoder) T, drop func(*page[T]) bool) error {
-	n := d.uvarint()
-	if n > uint64(len(d.b))*pageSize {
-		return errSeal
-	}
-	for no := range (n + pageSize - 1) / pageSize {
-		block := d.uvarint()
-		p, err := loadPage(txn, tab, no, block, row)
-		if err != nil {
-			return err
-		}
-		t.saved = append(t.saved, block)
-		if t.n += uint64(len(p.rows)); drop != nil && drop(p) {
-			p = nil
-		}
-		t.pages = append(t.pages, p)
-	}
-	if d.bad || t.n != n {
-		return errSeal
-	}
-	return nil
-}
-
-func loadPage[T any](txn *badger.Txn, tab byte, no, block uint64, row func(*decoder) T) (*page[T], error) {
-	raw, err := value(txn, pageKey(tab, no, block))
-	if err != nil {
-		return nil, fmt.Errorf("page %c%d of the snapshot: %w", tab, no, err)
-	}
-	p := &page[T]{rows: make([]T, 0, pageSize)}
-	for d := (decoder{b: raw}); len(d.b) > 0; {
-		p.rows = append(p.rows, row(&d))
-		if d.bad || len(p.rows) > pageSize {
-			return nil, fmt.Errorf("page %c%d of the snapshot: %w", tab, no, errSeal)
-		}
-	}
-	return p, nil
-}
-
-// value reads a sealed value.
-func value(txn *badger.Txn, key []byte) ([]byte, error) {
-	item, err := txn.Get(key)
-	if err != nil {
-		return nil, err
-	}
-	raw, err := item.ValueCopy(nil)
-	if err != nil {
-		return nil, err
-	}
-	return unseal(raw)
+	return files.flush()
 }

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"container/heap"
 	"fmt"
 
@@ -11,27 +12,25 @@ import (
 // same entries always make the same state. Accounts and transactions are the
 // truth; everything else is derived from them (see derive).
 type state struct {
-	accounts table[Account]
+	accounts table[accountRow]
+	labels   table[label] // what never changes of the accounts, and is rarely asked for
 	txs      table[Tx]
+	files    *pageStore // where their pages are saved; nil: nowhere, all stays in memory
 
-	byName map[string]AccountID
-	keys   map[Key]named
-	tombs  map[Key]kessai.TxID // attempts that were reversed before they came
-	holds  holdHeap
-	open   uint64 // holds that are pending; the heap may hold ended ones too
+	byName  hashIndex             // accounts
+	names   hashIndex             // of attempts
+	tombs   hashIndex             // attempts that were reversed before they came, by the reversal
+	pending map[kessai.TxID]int64 // the deadlines of the holds that are open
+	holds   holdHeap              // the same in order; may have ended ones and stale deadlines too
 
 	day   int32 // the business day of the newest block; never goes back
-	usage map[subject]usage
+	usage [usageShards]map[subject]usage
+
+	bulk *bulk // while many blocks are read back; nil: not
 
 	block uint64 // the newest block's number, time and hash
 	time  int64
 	hash  [32]byte
-}
-
-// named is what an attempt's key stands for.
-type named struct {
-	id     kessai.TxID
-	digest [16]byte
 }
 
 // subject names a medium or a terminal whose running limits are counted.
@@ -42,6 +41,12 @@ type usage struct {
 	count uint32
 }
 
+// usageShards is the number of maps that running totals are in, so that several
+// workers can fill them, and so that none grows long enough to be waited for.
+const usageShards = 64
+
+func (s subject) shard() int { return int(s[0]^s[7]^s[15]) % usageShards }
+
 func mediumSubject(id kessai.MediumID) subject { return subject(id) }
 
 func terminalSubject(id kessai.TerminalID) (s subject) {
@@ -51,55 +56,106 @@ func terminalSubject(id kessai.TerminalID) (s subject) {
 }
 
 func newState() *state {
-	return &state{
-		byName: make(map[string]AccountID),
-		keys:   make(map[Key]named),
-		tombs:  make(map[Key]kessai.TxID),
-		usage:  make(map[subject]usage),
+	s := &state{pending: make(map[kessai.TxID]int64)}
+	for i := range s.usage {
+		s.usage[i] = make(map[subject]usage)
 	}
+	return s
 }
 
-// derive rebuilds everything that follows from accounts and transactions.
-func (s *state) derive() {
-	s.accounts.each(func(a *Account) { s.byName[a.Name] = a.ID })
-	s.txs.each(func(t *Tx) { s.index(t) })
+// close gives back what a state holds. Nobody may change it any more.
+func (s *state) close() error {
+	s.names.free()
+	s.byName.free()
+	s.tombs.free()
+	return s.files.close()
 }
+
+// lost says why a page could not be read back, if one could not be. What was
+// decided since must not be answered.
+func (s *state) lost() error { return cmp.Or(s.txs.err, s.labels.err) }
 
 // index makes one transaction findable and counted.
 func (s *state) index(t *Tx) {
-	for _, n := range t.Names {
-		if n.Key != (Key{}) {
-			s.keys[n.Key] = named{t.ID, n.Digest}
+	for i := range t.Names {
+		if k := t.Names[i].Key; k != (Key{}) {
+			s.name(k, t.ID)
 		}
 	}
 	if t.OriginalKey != (Key{}) {
-		s.tombs[t.OriginalKey] = t.ID
+		s.tombs.add(t.OriginalKey.hash(), uint64(t.ID))
 	}
 	if t.Status == Pending {
-		s.open++
-		heap.Push(&s.holds, hold{t.Deadline, t.ID})
+		s.await(hold{t.Deadline, t.ID})
 	}
-	if t.Day == s.day && t.Counted != 0 && t.Code.IsApproval() {
-		s.count(t, t.Amount-t.Reversed, t.Status != Reversed)
+	if t.Counted != 0 && t.Code.IsApproval() {
+		s.count(t, t.Amount, 1)
 	}
 }
 
-// count adds to the running totals of the transaction's subjects.
-func (s *state) count(t *Tx, amount int64, once bool) {
-	add := func(who subject) {
-		u := s.usage[who]
-		u.total += amount
-		if once && t.Kind != kessai.Increment {
-			u.count++
+// name makes an attempt findable.
+func (s *state) name(k Key, id kessai.TxID) {
+	if s.bulk != nil {
+		s.bulk.names.add(k.hash(), uint64(id))
+		return
+	}
+	s.names.add(k.hash(), uint64(id))
+}
+
+// named reports whether a key is one of the transaction's names.
+func (t *Tx) named(k Key) bool { return t.Names[0].Key == k || t.Names[1].Key == k }
+
+// attempt gives the transaction that has a name; nil where none has.
+func (s *state) attempt(k Key) *Tx {
+	if k == (Key{}) {
+		return nil
+	}
+	p := s.names.probe(k.hash())
+	for id := p.next(); id != 0; id = p.next() {
+		if t := s.txs.get(id); t != nil && t.named(k) {
+			return t
 		}
-		s.usage[who] = u
 	}
-	if t.Counted&CountedMedium != 0 {
-		add(mediumSubject(t.Medium))
+	return nil
+}
+
+// undoneFirst reports whether an attempt was reversed before it came.
+func (s *state) undoneFirst(k Key) bool {
+	if k == (Key{}) {
+		return false
 	}
-	if t.Counted&CountedTerminal != 0 {
-		add(terminalSubject(t.Terminal))
+	p := s.tombs.probe(k.hash())
+	for id := p.next(); id != 0; id = p.next() {
+		if t := s.txs.get(id); t != nil && t.OriginalKey == k {
+			return true
+		}
 	}
+	return false
+}
+
+// count adds to the running totals of the transaction's subjects. An increment
+// adds to the amount, but is no transaction more.
+func (s *state) count(t *Tx, amount int64, times int32) {
+	if t.Kind == kessai.Increment {
+		times = 0
+	}
+	c := counted{who: t.Counted, medium: t.Medium, terminal: t.Terminal}
+	c.each(func(who subject) {
+		if s.bulk != nil {
+			s.bulk.totals.add(use{who, amount, times})
+			return
+		}
+		s.use(use{who, amount, times})
+	})
+}
+
+// use adds to one running total.
+func (s *state) use(x use) {
+	all := s.usage[x.who.shard()]
+	u := all[x.who]
+	u.total += x.amount
+	u.count += uint32(x.times)
+	all[x.who] = u
 }
 
 // uncount takes back what a reversal undid, if it was counted today.
@@ -107,20 +163,11 @@ func (s *state) uncount(t *Tx, amount int64) {
 	if t.Day != s.day || t.Counted == 0 {
 		return
 	}
-	take := func(who subject) {
-		u := s.usage[who]
-		u.total -= amount
-		if t.Status == Reversed && t.Kind != kessai.Increment {
-			u.count--
-		}
-		s.usage[who] = u
+	times := int32(0)
+	if t.Status == Reversed {
+		times = -1
 	}
-	if t.Counted&CountedMedium != 0 {
-		take(mediumSubject(t.Medium))
-	}
-	if t.Counted&CountedTerminal != 0 {
-		take(terminalSubject(t.Terminal))
-	}
+	s.count(t, -amount, times)
 }
 
 // begin starts a block: time and business day never go back.
@@ -128,20 +175,40 @@ func (s *state) begin(now int64, day int32) {
 	s.time = max(s.time, now)
 	if day > s.day {
 		s.day = day
-		clear(s.usage)
+		if s.bulk != nil {
+			s.bulk.totals.forget()
+		}
+		for i := range s.usage {
+			s.usage[i] = make(map[subject]usage) // clearing a big one takes longer
+		}
 	}
 }
 
 // find gives a copy of the transaction that ref points to.
 func (s *state) find(ref Ref) (Tx, bool) {
-	id := ref.ID
-	if id == 0 {
-		id = s.keys[ref.Key].id
+	t := s.txs.get(uint64(ref.ID))
+	if ref.ID == 0 {
+		t = s.attempt(ref.Key)
 	}
-	if t := s.txs.get(uint64(id)); t != nil {
-		return *t, true
+	if t == nil {
+		return Tx{}, false
 	}
-	return Tx{}, false
+	return *t, true
+}
+
+// await remembers the deadline of a hold that is open.
+func (s *state) await(h hold) {
+	s.pending[h.id] = h.deadline
+	heap.Push(&s.holds, h)
+	if len(s.holds) < 2*len(s.pending)+1_000 {
+		return
+	}
+	// Most of the heap has ended long before its time.
+	s.holds = s.holds[:0]
+	for id, deadline := range s.pending {
+		s.holds = append(s.holds, hold{deadline, id})
+	}
+	heap.Init(&s.holds)
 }
 
 // due gives the next pending hold whose deadline has passed, if there is one,
@@ -149,8 +216,7 @@ func (s *state) find(ref Ref) (Tx, bool) {
 func (s *state) due(now int64) (id kessai.TxID, next int64) {
 	for len(s.holds) > 0 {
 		h := s.holds[0]
-		t := s.txs.get(uint64(h.id))
-		if t == nil || t.Status != Pending || t.Deadline != h.deadline {
+		if deadline, open := s.pending[h.id]; !open || deadline != h.deadline {
 			heap.Pop(&s.holds)
 			continue
 		}
@@ -166,10 +232,12 @@ func (s *state) due(now int64) (id kessai.TxID, next int64) {
 func (s *state) sums() (map[kessai.Currency]int64, error) {
 	sums := make(map[kessai.Currency]int64)
 	var err error
-	s.accounts.each(func(a *Account) {
-		sums[a.Currency] += a.Balance
-		if a.Held < 0 {
-			err = fmt.Errorf("account %d holds %d of %d", a.ID, a.Held, a.Balance)
+	id := 0
+	s.accounts.each(func(a *accountRow) {
+		id++
+		sums[a.currency()] += a.balance
+		if a.held < 0 {
+			err = fmt.Errorf("account %d holds %d of %d", id, a.held, a.balance)
 		}
 	})
 	for c, sum := range sums {

@@ -17,6 +17,8 @@ import (
 // The book's own folders and files, below the data folder.
 func blocksDir(dir string) string   { return filepath.Join(dir, "book", "blocks") }
 func indexDir(dir string) string    { return filepath.Join(dir, "book", "index") }
+func pagesDir(dir string) string    { return filepath.Join(dir, "book", "pages") }
+func scanDir(dir string) string     { return filepath.Join(dir, "book", "scan") }
 func checkDir(dir string) string    { return filepath.Join(dir, "book", "check") }
 func witnessPath(dir string) string { return filepath.Join(dir, "book", "witness") }
 
@@ -48,7 +50,7 @@ var memTable int64 = 32 << 20
 // storeOptions are badger's. Blocks are synced on every commit; the index can be
 // rebuilt, so it is not.
 func storeOptions(dir string, sync bool, logf func(string, ...any)) badger.Options {
-	return badger.DefaultOptions(dir).
+	o := badger.DefaultOptions(dir).
 		WithSyncWrites(sync).
 		WithDetectConflicts(false). // one writer
 		WithCompression(options.None).
@@ -60,6 +62,12 @@ func storeOptions(dir string, sync bool, logf func(string, ...any)) badger.Optio
 		WithValueLogFileSize(1 << 20). // nothing is ever big enough for the value log
 		WithMetricsEnabled(false).
 		WithLogger(badgerLog{logf})
+	if sync {
+		// Blocks come in the order of their numbers and never change: tables do not
+		// overlap, and there is nothing that compacting them would save.
+		o = o.WithNumCompactors(0).WithNumLevelZeroTablesStall(1 << 20)
+	}
+	return o
 }
 
 // badgerLog passes on what badger warns of.
@@ -83,45 +91,4 @@ func lockBook(dir string) (*os.File, error) {
 		err = ErrLocked
 	}
 	return f, err
-}
-
-// readBlocks reads all blocks of a store in order, checks their hashes and their
-// chain, and calls f for each. It ends at the first thing that is wrong.
-func readBlocks(db *badger.DB, f func(b *block, hash [32]byte, size int) error) (last uint64, hash [32]byte, err error) {
-	err = db.View(func(txn *badger.Txn) error {
-		o := badger.DefaultIteratorOptions
-		o.PrefetchValues = false // reads in this goroutine, where a panic over damaged data can be caught
-		o.Prefix = []byte{'b'}
-		it := txn.NewIterator(o)
-		defer it.Close()
-		for it.Rewind(); it.Valid(); it.Next() {
-			want := last + 1
-			if key := it.Item().Key(); len(key) != 9 || binary.BigEndian.Uint64(key[1:]) != want {
-				return &Damage{Block: want, What: "it is missing, though later blocks are there"}
-			}
-			err := it.Item().Value(func(raw []byte) error {
-				b, h, err := parseBlock(raw)
-				switch {
-				case err != nil:
-					return &Damage{Block: want, What: err.Error()}
-				case b.number != want:
-					return &Damage{Block: want, What: fmt.Sprintf("another block (%d) is in its place", b.number)}
-				case b.prev != hash:
-					return &Damage{Block: want, What: "it does not follow from the block before it"}
-				}
-				hash = h
-				return f(&b, h, len(raw))
-			})
-			if err != nil {
-				var d *Damage
-				if !errors.As(err, &d) {
-					err = &Damage{Block: want, What: err.Error()}
-				}
-				return err
-			}
-			last = want
-		}
-		return nil
-	})
-	return last, hash, err
 }

@@ -14,6 +14,8 @@ import (
 type Stats struct {
 	Blocks, Transactions, Accounts, Attempts uint64
 	HoldsOpen, Tombstones                    uint64
+	Resident                                 uint64 // transactions in memory, about
+	PagesRead                                uint64 // pages of transactions that were read back for the committer
 	Queue, MaxQueue                          int
 	FollowerLag                              uint64  // transactions that the index has not seen yet
 	SnapshotBlock                            uint64  // the block at which the newest snapshot was taken
@@ -27,16 +29,17 @@ func (b *Book) Stats() Stats {
 	b.mu.RLock()
 	s := b.state
 	st := Stats{
-		Blocks: s.block, Transactions: s.txs.n, Accounts: s.accounts.n, Attempts: uint64(len(s.keys)),
-		HoldsOpen: s.open, Tombstones: uint64(len(s.tombs)),
+		Blocks: s.block, Transactions: s.txs.n, Accounts: s.accounts.n, Attempts: uint64(s.names.n),
+		HoldsOpen: uint64(len(s.pending)), Tombstones: uint64(s.tombs.n),
+		Resident: uint64(len(s.txs.loaded)) * pageSize, PagesRead: s.txs.faults,
 	}
 	b.mu.RUnlock()
-	st.Queue, st.MaxQueue = len(b.queue), b.o.MaxQueue
+	st.Queue, st.MaxQueue = int(b.queued.Load()), b.o.MaxQueue
 	st.FollowerLag = st.Transactions - min(st.Transactions, b.follow.cursor.Load())
 	st.SnapshotBlock = b.snapBlock.Load()
 	st.LastBlockOps = int(b.lastOps.Load())
 	st.SyncSeconds = float64(b.syncNanos.Load()) / 1e9
-	st.DiskBytes = diskBytes(blocksDir(b.o.Dir)) + diskBytes(indexDir(b.o.Dir))
+	st.DiskBytes = diskBytes(blocksDir(b.o.Dir)) + diskBytes(indexDir(b.o.Dir)) + diskBytes(pagesDir(b.o.Dir))
 	return st
 }
 
@@ -67,6 +70,18 @@ type Report struct {
 // block's hash, the chain, the witness, every posting, every sum. It reads from
 // the first block on and trusts no snapshot. The gateway must not be running.
 func Verify(dir string, progress func(what string, done, total uint64)) (Report, error) {
+	return Scan(dir, progress, nil)
+}
+
+// scanResident is the number of transactions that a scan keeps in memory.
+const scanResident = 500_000
+
+// Scan does what [Verify] does and then gives every transaction to each, in the
+// order of their numbers, as it stands at the end of the book (see [Tx.AsDecided]
+// for how it was answered). The transaction is valid during the call only. An
+// error of each ends the scan and is given back with the report, which is whole
+// by then. Where the book is damaged, each is never called.
+func Scan(dir string, progress func(what string, done, total uint64), each func(*Tx) error) (Report, error) {
 	if _, err := os.Stat(blocksDir(dir)); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			return Report{}, &fs.PathError{Op: "verify", Path: filepath.Join(dir, "book"), Err: fs.ErrNotExist}
@@ -78,19 +93,33 @@ func Verify(dir string, progress func(what string, done, total uint64)) (Report,
 		return Report{}, err
 	}
 	defer lock.Close()
-	l, err := load(dir, nil, progress)
+	s, err := emptyState(scanDir(dir), scanResident)
 	if err != nil {
 		return Report{}, err
 	}
-	s := l.state
+	defer os.RemoveAll(scanDir(dir))
+	defer s.close()
+	l, err := load(dir, s, progress)
+	if err != nil {
+		return Report{}, err
+	}
 	r := Report{
-		Blocks: s.block, Transactions: s.txs.n, Accounts: s.accounts.n, HoldsOpen: s.open, LastHash: s.hash,
+		Blocks: s.block, Transactions: s.txs.n, Accounts: s.accounts.n, HoldsOpen: uint64(len(s.pending)), LastHash: s.hash,
 	}
 	if l.putBack != nil {
 		r.PutBack = l.putBack.number
 	}
 	if r.Sums, err = s.sums(); err != nil {
 		return r, &Damage{Block: 0, What: err.Error()}
+	}
+	for id := uint64(1); each != nil && id <= s.txs.n; id++ {
+		t := s.txs.get(id)
+		if t == nil {
+			return r, s.lost()
+		}
+		if err := each(t); err != nil {
+			return r, err
+		}
 	}
 	return r, nil
 }

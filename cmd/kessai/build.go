@@ -5,11 +5,13 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"os"
 	"time"
 
 	"kessai"
 	"kessai/authz"
 	"kessai/cache"
+	"kessai/configs"
 	"kessai/gateway"
 )
 
@@ -40,9 +42,13 @@ type builder struct {
 func build(c *Config, s *stores, around surroundings) (*house, error) {
 	b := &builder{stores: s, c: c, around: around, valid: new(cache.Cache)}
 	b.version, _ = buildVersion()
-	b.metrics = gateway.NewMetrics(gateway.MetricsOptions{Version: b.version, Book: s.book.Stats, Cache: b.valid})
+	budget, err := readBudget(c.Budget)
+	if err != nil {
+		return nil, configError("budget", err)
+	}
+	b.metrics = gateway.NewMetrics(gateway.MetricsOptions{Version: b.version, Budget: budget, Book: s.book.Stats, Cache: b.valid})
 	// The follower ends when the registry closes, after the last request.
-	err := s.registry.Follow(context.Background(), b.valid, c.Cache.RefreshEvery, func(took time.Duration, err error) {
+	err = s.registry.Follow(context.Background(), b.valid, c.Cache.RefreshEvery, func(took time.Duration, err error) {
 		b.metrics.Refreshed(err)
 		if err != nil {
 			around.log.Error("the cache could not be refreshed", "error", err, "took", took)
@@ -65,6 +71,22 @@ func build(c *Config, s *stores, around surroundings) (*house, error) {
 		}
 	}
 	return h, nil
+}
+
+// readBudget gives the time budget of the hot path: a file's, or the built-in one.
+func readBudget(path string) (gateway.Budget, error) {
+	if path == "" {
+		return gateway.ParseBudget(configs.Budget)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return gateway.Budget{}, fmt.Errorf("%s cannot be read: %s", path, plainPath(err))
+	}
+	budget, err := gateway.ParseBudget(text)
+	if err != nil {
+		return gateway.Budget{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return budget, nil
 }
 
 func (b *builder) buildHTTP(h *house) error {

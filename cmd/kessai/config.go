@@ -24,6 +24,7 @@ type Config struct {
 	ISO         ISOConfig      `yaml:"iso"`
 	Book        BookConfig     `yaml:"book"`
 	Cache       CacheConfig    `yaml:"cache"`
+	Budget      string         `yaml:"budget"` // path of a file; empty: configs/budget.yaml as it was built in
 	Log         LogConfig      `yaml:"log"`
 	Keys        KeysConfig     `yaml:"keys"`
 	Admin       AdminConfig    `yaml:"admin"`

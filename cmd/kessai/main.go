@@ -82,7 +82,7 @@ bind, 5 store locked or damaged, 6 threshold missed.`,
 	root.SetHelpCommand(&cobra.Command{Use: "no-help", Hidden: true})
 	root.CompletionOptions.DisableDefaultCmd = true
 	return group(root,
-		serveCommand(), demoCommand(), importCommand(), isoCommand(), verifyCommand(),
+		serveCommand(), demoCommand(), importCommand(), isoCommand(), verifyCommand(), benchCommand(),
 		configCommand(), versionCommand(), completionCommand(),
 	)
 }

@@ -27,6 +27,7 @@ signal ends it at once. configs/kessai.yaml explains every setting.`,
 	}
 	load := addConfigFlags(cmd)
 	cmd.Flags().String("http", "", "`ADDRESS` of the JSON API: sets http.address")
+	readyPath := cmd.Flags().String("ready", "", "once everything answers, write the addresses to `FILE` as JSON")
 	cmd.RunE = action("run the gateway", func(cmd *cobra.Command, _ []string) error {
 		l, err := load()
 		if err != nil {
@@ -35,6 +36,7 @@ signal ends it at once. configs/kessai.yaml explains every setting.`,
 		log := newLogger(cmd.ErrOrStderr(), l.Log)
 		return run(cmd.Context(), &l.Config, surroundings{
 			log: log, listen: net.Listen, progress: progressBar(cmd.ErrOrStderr()),
+			ready: func(a addresses) error { return readyFile{a.HTTP, a.ISO, l.Data}.writeTo(*readyPath) },
 		})
 	})
 	return cmd

@@ -161,7 +161,7 @@ type gate struct {
 	shut chan struct{} // closed when the gate opens; nil while it is open
 }
 
-func (g *gate) authorize(ctx context.Context, r *authz.Request) (authz.Reply, error) {
+func (g *gate) authorize(ctx context.Context, asks []authz.Ask) {
 	g.mu.Lock()
 	shut := g.shut
 	g.mu.Unlock()
@@ -169,10 +169,13 @@ func (g *gate) authorize(ctx context.Context, r *authz.Request) (authz.Reply, er
 		select {
 		case <-shut:
 		case <-ctx.Done():
-			return authz.Reply{}, ctx.Err()
+			for i := range asks {
+				asks[i].Err = ctx.Err()
+			}
+			return
 		}
 	}
-	return g.engine.Authorize(ctx, r)
+	g.engine.Authorize(ctx, asks)
 }
 
 func (g *gate) pause() {

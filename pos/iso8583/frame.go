@@ -86,8 +86,19 @@ func NewFrameReader(r io.Reader, f Framing, max int) *FrameReader {
 // connection ended between two frames, io.ErrUnexpectedEOF when it ended inside
 // one, one of the errors of framing, or what the connection said.
 func (r *FrameReader) Next(buf []byte) (Frame, error) {
-	n, err := r.length()
+	form := lengthForms[r.framing.Length]
+	b, err := r.r.Peek(form.size)
 	if err != nil {
+		if err == io.EOF && len(b) > 0 {
+			err = io.ErrUnexpectedEOF
+		}
+		return Frame{}, err
+	}
+	n, err := r.framing.body(b, r.max)
+	if err != nil {
+		return Frame{}, err
+	}
+	if _, err := r.r.Discard(form.size); err != nil {
 		return Frame{}, err
 	}
 	var f Frame
@@ -107,28 +118,51 @@ func (r *FrameReader) Next(buf []byte) (Frame, error) {
 	return f, r.read(f.Body)
 }
 
-// length reads the length and gives that of the message alone.
-func (r *FrameReader) length() (int, error) {
-	form := lengthForms[r.framing.Length]
-	b, err := r.r.Peek(form.size)
+// Split gives the frame that b begins with, as a view into b, and its size with
+// all that belongs to it. The size is zero when b does not hold all of it yet.
+// The error is one of the errors of framing.
+func (f Framing) Split(b []byte, max int) (frame Frame, size int, err error) {
+	at := lengthForms[f.Length].size
+	if len(b) < at {
+		return frame, 0, nil
+	}
+	n, err := f.body(b[:at], max)
 	if err != nil {
-		if err == io.EOF && len(b) > 0 {
-			err = io.ErrUnexpectedEOF
+		return frame, 0, err
+	}
+	if f.TPDU {
+		if len(b) > at && b[at] != tpduID {
+			return frame, 0, ErrFrameTPDU
 		}
-		return 0, err
+		at += copy(frame.TPDU[:], b[at:min(len(b), at+len(TPDU{}))])
 	}
-	n, err := r.framing.Length.read(b)
+	if size = f.prefix() + n; len(b) < size {
+		return Frame{}, 0, nil
+	}
+	frame.Body = b[at:size:size]
+	return frame, size, nil
+}
+
+// prefix gives the number of bytes before a message.
+func (f Framing) prefix() int {
+	n := lengthForms[f.Length].size
+	if f.TPDU {
+		n += len(TPDU{})
+	}
+	return n
+}
+
+// body gives the length of the message alone from the bytes of the length.
+func (f Framing) body(b []byte, max int) (int, error) {
+	n, err := f.Length.read(b)
 	if err != nil {
 		return 0, err
 	}
-	if _, err := r.r.Discard(form.size); err != nil {
-		return 0, err
-	}
-	if n -= r.framing.overhead(); n <= 0 {
+	if n -= f.overhead(); n <= 0 {
 		return 0, ErrFrameEmpty
 	}
-	if n > r.max {
-		return 0, fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrFrameTooBig, n, r.max)
+	if n > max {
+		return 0, fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrFrameTooBig, n, max)
 	}
 	return n, nil
 }

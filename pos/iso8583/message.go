@@ -100,6 +100,15 @@ func (m *Message) SetString(field int, value string) {
 	}
 }
 
+// Echo gives a field the value that it has in another message, if it is there.
+// The bytes are shared, not copied: the other message, and the frame that it was
+// decoded from, must last as long as this one.
+func (m *Message) Echo(from *Message, field int) {
+	if from.Has(field) {
+		m.put(field, from.vals[field])
+	}
+}
+
 // Unset takes a field out of the message.
 func (m *Message) Unset(field int) {
 	if m.Has(field) {

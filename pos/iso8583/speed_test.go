@@ -5,8 +5,6 @@ import (
 	"testing"
 
 	"kessai/pos/iso8583"
-
-	moov "github.com/moov-io/iso8583"
 )
 
 // reply fills m with the answer to a purchase.
@@ -52,45 +50,5 @@ func TestHotPathDoesNotAllocate(t *testing.T) {
 				t.Errorf("%s %+v: %v allocations", d.Name(), framing, n)
 			}
 		}
-	}
-}
-
-func BenchmarkDecode(b *testing.B) {
-	for _, d := range iso8583.BuiltIn() {
-		frame := encoded(b, d, message("0200", purchase))
-		b.Run(d.Name(), func(b *testing.B) {
-			b.ReportAllocs()
-			var m iso8583.Message
-			for b.Loop() {
-				if err := d.Decode(&m, frame); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-		b.Run(d.Name()+"/moov", func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				if err := moov.NewMessage(d.Spec()).Unpack(frame); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-	}
-}
-
-func BenchmarkReply(b *testing.B) {
-	for _, d := range iso8583.BuiltIn() {
-		b.Run(d.Name(), func(b *testing.B) {
-			b.ReportAllocs()
-			request, out := message("0200", purchase), []byte(nil)
-			var m iso8583.Message
-			for b.Loop() {
-				reply(&m, request)
-				var err error
-				if out, err = d.Append(out[:0], &m); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
 	}
 }

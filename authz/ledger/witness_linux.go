@@ -1,0 +1,5 @@
+package ledger
+
+import "syscall"
+
+const directIO = syscall.O_DIRECT

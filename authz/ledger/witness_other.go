@@ -1,0 +1,5 @@
+//go:build !linux
+
+package ledger
+
+const directIO = 0
