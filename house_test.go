@@ -40,7 +40,18 @@ var mayImport = map[string][]string{
 		"github.com/go-json-experiment/json", "go.yaml.in/yaml/v3"},
 	"kessai/gateway/web": {},
 	"kessai/configs":     {},
-	"kessai/cmd/kessai":  {"*"},
+	"kessai/bench/load": {"kessai", "kessai/pos/iso8583",
+		"github.com/HdrHistogram/hdrhistogram-go", "golang.org/x/sys"},
+	"kessai/bench": {"kessai", "kessai/authz", "kessai/authz/ledger", "kessai/bench/load", "kessai/customers",
+		"kessai/gateway", "kessai/merchants",
+		"github.com/HdrHistogram/hdrhistogram-go", "github.com/prometheus/client_model", "github.com/prometheus/common"},
+	"kessai/bench/report":       {"kessai/bench", "github.com/HdrHistogram/hdrhistogram-go"},
+	"kessai/bench/peers/accept": {},
+	"kessai/bench/peers/floor":  {"kessai/bench/peers/accept"},
+	"kessai/bench/peers/moov": {"kessai", "kessai/bench/load", "kessai/bench/peers/accept",
+		"github.com/dgraph-io/badger/v4", "github.com/moov-io/iso8583"},
+	"kessai/bench/peers/pgbench": {},
+	"kessai/cmd/kessai":          {"*"},
 }
 
 type listedPackage struct {

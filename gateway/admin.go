@@ -118,23 +118,30 @@ func (a *Admin) serveImport(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "another import is under way: wait until it has ended, then try again", http.StatusConflict)
 		return
 	}
-	defer a.importing.Unlock()
 	c := http.NewResponseController(w)
 	// Progress goes out while the file still comes in.
 	if err := c.EnableFullDuplex(); err != nil {
+		a.importing.Unlock()
 		http.Error(w, "this connection cannot carry an import", http.StatusInternalServerError)
 		return
 	}
 	body := &patientReader{http.MaxBytesReader(w, r.Body, a.o.MaxBody), c, a.o.Idle}
 	out := &lineWriter{w: w, c: c, idle: a.o.Idle}
 	w.Header().Set("Content-Type", "application/jsonl")
+	out.write(a.importOne(r, body, out))
+}
+
+// importOne imports a file and gives the last line of the answer. It gives the
+// place of the import back: whoever has read that line may send the next file.
+func (a *Admin) importOne(r *http.Request, body io.Reader, out *lineWriter) adminLine {
+	defer a.importing.Unlock()
 	name, began := r.URL.Query().Get("name"), time.Now()
 	summary, err := a.o.Import(r.Context(), name, body, func(what string, done, total uint64) {
 		out.write(adminLine{What: what, Done: done, Total: total})
 	})
 	a.o.Metrics.imported(err)
 	a.o.Logger.Info("import", "file", name, "took", time.Since(began), "error", err)
-	out.write(lastLine(summary, err, a.o.MaxBody))
+	return lastLine(summary, err, a.o.MaxBody)
 }
 
 func lastLine(summary any, err error, maxBody int64) adminLine {

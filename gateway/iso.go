@@ -94,16 +94,17 @@ func (o *ISOOptions) defaults() error {
 
 // ISO answers ISO 8583 messages on one listener.
 //
-// Each connection has a goroutine that reads. Messages that are there together
-// (a terminal that sends one at a time has one) share a goroutine until they are
-// answered, so answers leave in the order in which they are ready. A message has
-// a place on its connection from when it is taken up until its answer is
-// written: a terminal that sends faster than it is answered, or does not read
-// its answers, is slowed down by TCP and costs no memory.
+// Each connection has a goroutine that takes the messages that are there, has
+// them carried out together, answers with one write, and takes what came
+// meanwhile; only where that takes long does another one read on beside it. A
+// message has a place on its connection from when it is taken up until its
+// answer is written: a terminal that sends faster than it is answered, or does
+// not read its answers, is slowed down by TCP and costs no memory.
 //
-// Tried and left: a goroutine for each message. Starting and parking it, its
-// own write, and decoded messages of several KiB each waiting for the book cost
-// more than all the rest.
+// Tried and left: a goroutine for each message, or for what one read brings.
+// Waking another goroutine is dear when nothing else goes on; and under load
+// messages that are carried out one by one, each with its own write, cost more
+// than all the rest.
 type ISO struct {
 	o        ISOOptions
 	mapper   isoMapper

@@ -46,11 +46,11 @@ type isoConn struct {
 	read isoReader
 	out  isoOutbox
 
-	inFlight atomic.Int64  // messages read and not answered yet
-	room     chan struct{} // holds a token when one of them has left
-	handlers sync.WaitGroup
-	signedOn bool   // the reading goroutine's
-	requests uint64 // the reading goroutine's
+	inFlight atomic.Int64   // messages read and not answered yet
+	room     chan struct{}  // holds a token when one of them has left
+	serving  sync.WaitGroup // goroutines of this connection: see serve
+	signedOn bool           // the reading goroutine's
+	requests uint64         // the reading goroutine's
 
 	reason atomic.Pointer[isoEnd]
 }
@@ -98,8 +98,9 @@ func (c *isoConn) run() {
 		c.report()
 		return
 	}
-	c.end(c.readMessages())
-	c.handlers.Wait()
+	c.serving.Add(1)
+	c.serve()
+	c.serving.Wait()
 	c.linger()
 	c.report()
 }
@@ -131,29 +132,61 @@ func (c *isoConn) handshake() bool {
 	return true
 }
 
-// readMessages reads until the connection ends or has to. Messages that are
-// there together go on together.
-func (c *isoConn) readMessages() isoEnd {
+// isoSeat is how long a goroutine that reads may be kept by what it read
+// before another one reads in its place.
+const isoSeat = 20 * time.Millisecond
+
+// serve reads messages, has them carried out and answered, and reads on. What
+// comes meanwhile is there together afterwards, and goes on together. But where
+// that takes long, because an answer waits for more than the disk or the other
+// side does not take it, another goroutine reads on, and this one ends when it
+// is done.
+func (c *isoConn) serve() {
+	defer c.serving.Done()
+	var patience *time.Timer
 	for {
-		free, ok := c.places()
-		if !ok {
-			return endKilled
+		b, why := c.readMessages()
+		if b != nil && why == "" {
+			why = c.handle(b)
 		}
-		b := c.s.pool.Get().(*isoBatch)
-		err := c.read.take(b, c.s.o.Framing, c.s.o.MaxFrame, free)
-		if n := len(b.messages); n > 0 {
-			c.inFlight.Add(int64(n))
-			c.s.o.Metrics.iso.framesIn.Add(float64(n))
-			if why := c.handle(b); why != "" {
-				return why
+		if why != "" {
+			c.end(why)
+			if b != nil {
+				c.carryOut(b)
 			}
-			continue
+			return
 		}
-		c.s.release(b)
-		if err != nil {
-			return c.readEnd(err)
+		c.serving.Add(1) // for the one that may take over
+		if patience == nil {
+			patience = time.AfterFunc(isoSeat, c.serve)
+		} else {
+			patience.Reset(isoSeat)
 		}
+		c.carryOut(b)
+		if !patience.Stop() {
+			return // another one reads
+		}
+		c.serving.Done()
 	}
+}
+
+// readMessages waits for messages and gives all that are there together, or the
+// reason why there will be none.
+func (c *isoConn) readMessages() (*isoBatch, isoEnd) {
+	free, ok := c.places()
+	if !ok {
+		return nil, endKilled
+	}
+	b := c.s.pool.Get().(*isoBatch)
+	err := c.read.take(b, c.s.o.Framing, c.s.o.MaxFrame, free)
+	n := len(b.messages)
+	if n == 0 {
+		c.s.release(b)
+		return nil, c.readEnd(err)
+	}
+	c.inFlight.Add(int64(n))
+	c.s.o.Metrics.iso.framesIn.Add(float64(n))
+	return b, ""
 }
 
 // places waits until the connection may take another message and gives the

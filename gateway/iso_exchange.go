@@ -89,8 +89,9 @@ func (s *ISO) done(x *isoCodec) {
 // the book's.
 const networkManagement = "network_management"
 
-// handle brings what was there together on its way. It gives a reason where the
-// connection must end because a message cannot be answered.
+// handle reads what was there together, and finds out what the engine is to be
+// asked. It gives a reason where the connection must end because a message cannot
+// be answered.
 func (c *isoConn) handle(b *isoBatch) (why isoEnd) {
 	s := c.s
 	x := s.codec()
@@ -109,11 +110,6 @@ func (c *isoConn) handle(b *isoBatch) (why isoEnd) {
 		last = s.lap(authz.StageDecode, last)
 	}
 	s.done(x)
-	c.handlers.Add(1)
-	go func() {
-		defer c.handlers.Done()
-		c.carryOut(b)
-	}()
 	return why
 }
 

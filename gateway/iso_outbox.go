@@ -3,14 +3,13 @@ package gateway
 import (
 	"errors"
 	"os"
-	"runtime"
 	"sync"
 	"time"
 )
 
-// isoOutbox gathers the answers of a connection for few large writes. There is
-// no goroutine that writes: whoever brings an answer while nobody writes does it,
-// for all who come meanwhile.
+// isoOutbox gathers the answers of a connection. There is no goroutine that
+// writes: whoever brings answers while nobody writes does it, for all who come
+// meanwhile.
 type isoOutbox struct {
 	mu      sync.Mutex // never held while writing
 	answers []byte     // waiting to be written
@@ -36,9 +35,6 @@ func (c *isoConn) put(answers []byte, n int) {
 	}
 	o.writing = true
 	o.mu.Unlock()
-	// One block decides for many: those that wait to run bring their answers
-	// first, and all leave with one write. Nobody waits when nobody is there.
-	runtime.Gosched()
 	for {
 		o.mu.Lock()
 		if o.n == 0 {

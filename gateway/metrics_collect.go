@@ -66,6 +66,8 @@ const gauge = prometheus.GaugeValue
 var bookReadings = []reading[ledger.Stats]{
 	read("kessai_book_blocks", "Blocks in the book.", gauge, func(s ledger.Stats) float64 { return float64(s.Blocks) }),
 	read("kessai_book_transactions", "Transactions in the book.", gauge, func(s ledger.Stats) float64 { return float64(s.Transactions) }),
+	read("kessai_book_resident_transactions", "Transactions of the book that are in memory.", gauge, func(s ledger.Stats) float64 { return float64(s.Resident) }),
+	read("kessai_book_pages_read_total", "Pages of the book read back from disk.", prometheus.CounterValue, func(s ledger.Stats) float64 { return float64(s.PagesRead) }),
 	read("kessai_book_accounts", "Accounts in the book.", gauge, func(s ledger.Stats) float64 { return float64(s.Accounts) }),
 	read("kessai_book_attempts", "Names of attempts remembered.", gauge, func(s ledger.Stats) float64 { return float64(s.Attempts) }),
 	read("kessai_book_holds_open", "Holds that are open.", gauge, func(s ledger.Stats) float64 { return float64(s.HoldsOpen) }),

@@ -13,8 +13,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -64,8 +66,7 @@ func writeHistory(t *testing.T) history {
 			continue
 		}
 		h.want = dump(t, r.db)
-		killed := t.TempDir()
-		copyFolder(t, h.dir, killed)
+		killed := copyLive(t, h.dir)
 		if err := r.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -79,6 +80,20 @@ func copyFolder(t *testing.T, from, to string) {
 	t.Helper()
 	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// copyLive copies the folder of an open registry. Badger may take a table away
+// meanwhile that it has compacted; then it is copied once more.
+func copyLive(t *testing.T, from string) (to string) {
+	t.Helper()
+	for {
+		to = filepath.Join(t.TempDir(), "copy")
+		if err := os.CopyFS(to, os.DirFS(from)); err == nil {
+			return to
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -142,14 +157,20 @@ func TestV1_DamageIsNeverAnOlderRegistry(t *testing.T) {
 		if os.Getenv("KESSAI_SOAK") != "" {
 			children *= 20
 		}
+		var running sync.WaitGroup
+		places := make(chan struct{}, 2*runtime.NumCPU()) // they wait for the disk half of the time
 		for i := range children {
-			c := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
-			c.Env = append(os.Environ(), variable+"="+strconv.Itoa(i))
-			out, err := c.CombinedOutput()
-			if err != nil {
-				t.Fatalf("seed %d: %v\n%s", i, err, out)
-			}
+			places <- struct{}{}
+			running.Go(func() {
+				c := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+				c.Env = append(os.Environ(), variable+"="+strconv.Itoa(i))
+				if out, err := c.CombinedOutput(); err != nil {
+					t.Errorf("seed %d: %v\n%s", i, err, out)
+				}
+				<-places
+			})
 		}
+		running.Wait()
 		return
 	}
 	rnd := rand.New(rand.NewPCG(seed, 11))
@@ -367,6 +388,28 @@ func TestUnfinishedImportIsExamined(t *testing.T) {
 				r.Close()
 			}
 		}
+	}
+}
+
+// TestOlderForm: a registry whose customers are JSON is not taken for damaged.
+func TestOlderForm(t *testing.T) {
+	o := testOptions(t, t.TempDir(), newAccounts())
+	r, err := OpenRegistry(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	do(t, r, "demo.yaml", demo(t))
+	wb := r.db.NewWriteBatch()
+	err = errors.Join(wb.Set(customers.Key("1234567890"), []byte(`{"name":"Customer","currency":"JPY"}`)), wb.Flush(), r.Close())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err = OpenRegistry(o)
+	if err == nil {
+		r.Close()
+	}
+	if !errors.Is(err, errOlderForm) || errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "import all files again") {
+		t.Errorf("opened with %v", err)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
+	"kessai/customers"
 	"kessai/store"
 )
 
@@ -52,7 +53,10 @@ func examine(dir string, s *seal) error {
 	if err = store.Copy(original, check); err == nil {
 		err = examineCopy(dir, check, s)
 	}
-	if err != nil && !isShortage(err) {
+	switch {
+	case errors.Is(err, errOlderForm):
+		err = fmt.Errorf("%w. Nothing in %s was changed: move %s away and import all files again, the newest last; balances are in the book and stay", err, dir, dir)
+	case err != nil && !isShortage(err):
 		err = damaged(dir, err)
 	}
 	return errors.Join(err, os.RemoveAll(check))
@@ -142,12 +146,18 @@ func examineUnfinished(db *badger.DB, txn *badger.Txn, dir string, m meta, st st
 	return examineRecords(db, txn, st.Next, change)
 }
 
+// errOlderForm says that the customers are stored as JSON, as they once were.
+var errOlderForm = errors.New("the registry is of an older form, which this version does not read")
+
 // examineRecords compares all records, with a change that is still to come, to
 // what the store says of itself.
 func examineRecords(db *badger.DB, txn *badger.Txn, m meta, change digest) error {
 	spans := allSpans(db)
 	digests := make([]digest, len(spans))
 	err := eachIn(txn, db.Opts().Dir, spans, allReaders(), func(n int, key, value []byte) error {
+		if bytes.HasPrefix(key, []byte(customers.KeyPrefix)) && bytes.HasPrefix(value, []byte("{")) {
+			return errOlderForm
+		}
 		if isRecord(key) {
 			digests[n].mix(key, value)
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -88,9 +89,9 @@ func TestSpansHoldEverything(t *testing.T) {
 func numbered(o *Options) {
 	o.OpenAccounts = func(s []ledger.AccountSpec) ([]ledger.AccountID, error) { return make([]ledger.AccountID, len(s)), nil }
 	o.Account = func(name string) (a ledger.Account, ok bool) {
-		n, err := fmt.Sscanf(name, "customer/c-%d", &a.ID)
-		a.ID++
-		return a, n == 1 && err == nil
+		n, err := strconv.Atoi(strings.TrimPrefix(name, "customer/c-"))
+		a.ID = ledger.AccountID(n + 1)
+		return a, err == nil
 	}
 }
 

@@ -82,12 +82,18 @@ type Book struct {
 	lock    *os.File
 	blocks  *badger.DB
 	index   *badger.DB
+	readers readers // of the stores
+	log     *blockLog
 	witness *witness
 
 	gate   sync.RWMutex // held to read while sending into queue, to write while closing it
 	closed bool
 	queue  chan *pending
-	queued atomic.Int64 // operations in the queue
+	queued atomic.Int64  // operations in the queue
+	early  chan struct{} // holds a token when a hold ends earlier than the committer thinks
+
+	maker  sync.Mutex // held by whoever makes a block
+	making batch
 
 	// mu guards the state. The committer holds it from the first change of a
 	// block until the block is on disk, so a reader never sees what is not.
@@ -103,8 +109,9 @@ type Book struct {
 	snapBlock atomic.Uint64 // the block of the newest snapshot
 	snapTxs   atomic.Uint64 // the transactions in it
 	snapping  atomic.Bool
-	saving    sync.Mutex // held by who writes to the pages; taken before mu
-	lastSave  time.Time  // when the last snapshot was begun; the committer's
+	saving    sync.Mutex   // held by who writes to the pages; taken before mu
+	lastSave  time.Time    // when the last snapshot was begun; the committer's
+	notBefore atomic.Int64 // Unix nanoseconds: when a save may be tried again after one that failed
 	lastOps   atomic.Int64
 	syncNanos atomic.Int64
 }
@@ -117,6 +124,7 @@ func Open(o Options) (*Book, error) {
 		return nil, err
 	}
 	b.done.Add(2)
+	b.state.files.gentle = !o.unsynced
 	go b.commitLoop()
 	go b.follow.run()
 	return b, nil
@@ -130,7 +138,7 @@ func open(o Options) (b *Book, err error) {
 	if err := os.MkdirAll(filepath.Join(o.Dir, "book"), 0o700); err != nil {
 		return nil, err
 	}
-	b = &Book{o: o, queue: make(chan *pending, o.MaxQueue), failed: make(chan struct{}), stop: make(chan struct{})}
+	b = &Book{o: o, queue: make(chan *pending, o.MaxQueue), early: make(chan struct{}, 1), failed: make(chan struct{}), stop: make(chan struct{})}
 	if b.lock, err = lockBook(o.Dir); err != nil {
 		return nil, err
 	}
@@ -149,8 +157,7 @@ func open(o Options) (b *Book, err error) {
 	if err := b.openBlocks(); err != nil {
 		return b, err
 	}
-	b.follow.init(b)
-	return b, nil
+	return b, b.follow.init(b)
 }
 
 // openIndex opens the store of the index by merchant and day. One that cannot be
@@ -245,8 +252,11 @@ func (b *Book) openBlocks() error {
 	}
 	b.snapBlock.Store(l.start)
 	b.snapTxs.Store(l.startTxs)
-	if b.blocks, err = store.Open(storeOptions(blocksDir(b.o.Dir), true, b.o.Logf).WithSyncWrites(!b.o.unsynced)); err != nil {
+	if b.blocks, err = store.Open(storeOptions(blocksDir(b.o.Dir), true, b.o.Logf)); err != nil {
 		return &Damage{Block: 0, What: err.Error()}
+	}
+	if b.log, err = openBlockLog(blocksDir(b.o.Dir)); err != nil {
+		return err
 	}
 	if b.witness, err = openWitness(witnessPath(b.o.Dir)); err != nil {
 		return err
@@ -274,8 +284,7 @@ func (b *Book) putRight(l *loaded) error {
 		if err != nil {
 			return err
 		}
-		err = b.witness.put(l.last, raw)
-		return err
+		return b.witness.put(l.last, raw)
 	}
 	return nil
 }
@@ -287,19 +296,20 @@ func (b *Book) begin() error {
 		return err
 	}
 	for _, dir := range []string{blocksDir(b.o.Dir), filepath.Join(b.o.Dir, "book"), b.o.Dir} {
-		f, err := os.Open(dir)
-		if err == nil {
-			err = errors.Join(f.Sync(), f.Close())
-		}
-		if err != nil {
+		if err := syncDir(dir); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// storeBlock returns when a block is in the store, and on disk.
 func (b *Book) storeBlock(number uint64, raw []byte) error {
-	return b.blocks.Update(func(txn *badger.Txn) error { return txn.Set(blockKey(number), raw) })
+	err := b.blocks.Update(func(txn *badger.Txn) error { return txn.Set(blockKey(number), raw) })
+	if err == nil && !b.o.unsynced {
+		err = b.log.sync()
+	}
+	return err
 }
 
 // release closes whatever is open. After a failure badger and the lock stay as
@@ -312,6 +322,9 @@ func (b *Book) release() error {
 	}
 	if b.witness != nil {
 		errs = append(errs, b.witness.close())
+	}
+	if b.log != nil {
+		errs = append(errs, b.log.close())
 	}
 	for _, db := range []*badger.DB{b.index, b.blocks} {
 		if db != nil {
@@ -342,6 +355,7 @@ func (b *Book) Close() error {
 	close(b.stop)
 	b.gate.Unlock()
 	b.done.Wait()
+	b.readers.close()
 	if b.Err() == nil && b.snapBlock.Load() != b.state.block {
 		if err := b.snapshot(); err != nil {
 			b.o.Logf("no snapshot was written: %v; the next start reads the blocks instead", err)

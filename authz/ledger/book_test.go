@@ -17,7 +17,6 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	memTable = 8 << 20 // the least that holds a full block in one transaction
 	fileSize = 1 << 20 // so that files of pages begin and end
 	os.Exit(m.Run())
 }

@@ -3,6 +3,7 @@ package ledger
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"syscall"
@@ -58,7 +59,10 @@ func (b *Book) CommitAll(ctx context.Context, tasks []Task) error {
 	}
 	p := pendingPool.Get().(*pending)
 	p.tasks = tasks
-	err := b.send(p)
+	err := b.commitNow(p)
+	if err == errOthers {
+		err = b.send(p)
+	}
 	if err == nil {
 		<-p.done
 		err = p.err
@@ -68,6 +72,40 @@ func (b *Book) CommitAll(ctx context.Context, tasks []Task) error {
 	return err
 }
 
+// errOthers says that others are before a caller.
+var errOthers = errors.New("others are waiting")
+
+// commitNow makes a block of what a caller wants in the caller's own goroutine,
+// where nobody else is making one and nobody waits. Handing it over and being
+// woken again would take as long as all the rest but the disk.
+func (b *Book) commitNow(p *pending) error {
+	b.gate.RLock()
+	defer b.gate.RUnlock()
+	if b.closed || b.Err() != nil {
+		return ErrClosed
+	}
+	if b.queued.Load() > 0 || !b.maker.TryLock() {
+		return errOthers
+	}
+	defer b.maker.Unlock()
+	if b.Err() != nil { // who had it before failed
+		return ErrClosed
+	}
+	due := b.making.due
+	for rest := p; rest != nil; rest = b.making.rest {
+		if err := b.commitBlock(&b.making, rest, false); err != nil {
+			return nil // p has been told
+		}
+	}
+	if b.making.due != due {
+		select {
+		case b.early <- struct{}{}:
+		default:
+		}
+	}
+	return nil
+}
+
 // send puts what a caller wants behind what is waiting already.
 func (b *Book) send(p *pending) error {
 	b.gate.RLock()
@@ -75,7 +113,7 @@ func (b *Book) send(p *pending) error {
 	if b.closed || b.Err() != nil {
 		return ErrClosed
 	}
-	n := int64(max(1, len(p.tasks)))
+	n := p.size()
 	if q := b.queued.Add(n); q > int64(b.o.MaxQueue) && q != n {
 		b.queued.Add(-n)
 		return ErrBusy
@@ -84,6 +122,9 @@ func (b *Book) send(p *pending) error {
 	return nil
 }
 
+// size is what a caller counts for in the queue.
+func (p *pending) size() int64 { return int64(max(1, len(p.tasks))) }
+
 // batch is the block that is being made.
 type batch struct {
 	block
@@ -91,38 +132,40 @@ type batch struct {
 	waiting []*pending // those that hear when it is on disk
 	rest    *pending   // one that did not fit in whole: it goes on in the next block
 	raw     []byte     // the encoded block, reused
+	due     int64      // when the next hold ends by itself, Unix nanoseconds; zero: there is none
+	late    bool       // more holds are due than one block ends
 }
 
 // bodyFull is the size at which a block is closed. One more operation, be it one
 // with the longest note or a chunk of accounts, still fits below maxBlock.
-const bodyFull = maxBlock - 128<<10
+const bodyFull = maxBlock - 64<<10
 
-// commitLoop is the only goroutine that changes the state. It takes what is
-// waiting, applies it in order, writes it as one block, and lets the callers go.
-// While a block syncs, the next one gathers in the queue: groups form by
-// themselves, and an operation that comes alone does not wait for company.
+// commitLoop takes what is waiting, applies it in order, writes it as one block,
+// and lets the callers go. While a block syncs, the next one gathers in the
+// queue: groups form by themselves, and an operation that comes alone does not
+// wait for company (see commitNow). Whoever holds maker makes a block, and is
+// the only one that changes the state.
 //
 // Tried and left: a pool of committers over sharded accounts (a sale always
 // touches two accounts, and the sync is what costs), and applying the next block
 // while the last one syncs (a reader would see what is not on disk yet).
 func (b *Book) commitLoop() {
 	defer b.done.Done()
-	var t batch
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		first := t.rest
-		if first == nil {
-			select {
-			case p, ok := <-b.queue:
-				if !ok {
-					return
-				}
-				first = p
-			case <-timer.C:
+		var first *pending
+		select {
+		case p, ok := <-b.queue:
+			if !ok {
+				return
 			}
+			b.queued.Add(-p.size())
+			first = p
+		case <-timer.C:
+		case <-b.early:
 		}
-		next, err := b.commitBlock(&t, first)
+		next, err := b.commitWaiting(first)
 		if err != nil {
 			b.refuse()
 			return
@@ -131,43 +174,95 @@ func (b *Book) commitLoop() {
 	}
 }
 
-// commitBlock makes and writes one block, and gives the time until the next
-// hold's deadline.
-func (b *Book) commitBlock(t *batch, first *pending) (next time.Duration, err error) {
+// commitWaiting makes blocks until first is done, if there is one, and gives the
+// time until the next hold ends by itself.
+func (b *Book) commitWaiting(first *pending) (next time.Duration, err error) {
+	b.maker.Lock()
+	defer b.maker.Unlock()
+	if err := b.Err(); err != nil { // the last block, which a caller made
+		if first != nil {
+			first.end(ErrClosed)
+		}
+		return 0, err
+	}
+	for {
+		if err := b.commitBlock(&b.making, first, true); err != nil {
+			return 0, err
+		}
+		if first = b.making.rest; first == nil {
+			break
+		}
+	}
+	if next = time.Hour; b.making.due != 0 {
+		next = min(next, time.Until(time.Unix(0, b.making.due)))
+	}
+	return max(next, 0), nil
+}
+
+// commitBlock makes and writes one block, of what first asks, if there is one,
+// and perhaps of what else waits.
+func (b *Book) commitBlock(t *batch, first *pending, others bool) (err error) {
 	if err := b.roomOnDisk(); err != nil {
 		if first != nil {
 			first.end(first.untouched()) // nothing was done in this block
 		}
 		b.fail(err)
-		return 0, err
+		return err
 	}
 	b.mu.Lock()
 	now := time.Now()
 	b.state.begin(now.UnixNano(), b.o.BusinessDay(now))
 	t.begin(b.state)
-	if err = t.expire(b.state); err == nil && first != nil {
-		err = b.gather(t, first)
+	if err = t.expire(b.state); err != nil || t.late {
+		t.rest = first // behind all holds that are due
+	} else if first != nil {
+		err = b.gather(t, first, others)
 	}
 	if err == nil && t.count > 0 {
 		err = b.write(t)
 	}
-	_, due := b.state.due(b.state.time)
+	_, t.due = b.state.due(b.state.time)
 	if err != nil {
-		b.fail(err) // before anyone can read a state that is not on disk
+		err = cmp.Or(b.state.lost(), err) // the cause
+		b.fail(err)                       // before anyone can read a state that is not on disk
 	}
 	b.mu.Unlock()
 	t.answer(err)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	b.lastOps.Store(int64(t.count))
 	b.follow.wake()
 	b.snapshotIfDue()
-	if next = time.Hour; due != 0 {
-		next = min(next, time.Until(time.Unix(0, due)))
+	if err = b.awaitRoom(); err != nil && t.rest != nil {
+		t.rest.end(t.rest.untouched())
+		t.rest = nil
 	}
-	return max(next, 0), nil
+	return err
 }
+
+// awaitRoom waits where far more changed pages are in memory than may stay there:
+// the disk is slower than the processor. The callers wait with it.
+func (b *Book) awaitRoom() error {
+	flooded := func() bool {
+		b.mu.RLock()
+		defer b.mu.RUnlock()
+		return b.state.flooded()
+	}
+	for patience := time.Now().Add(floodPatience); flooded(); time.Sleep(time.Millisecond) {
+		b.snapshotIfDue()
+		if time.Now().After(patience) {
+			err := fmt.Errorf("the pages of the book could not be saved for %v", floodPatience)
+			b.fail(err)
+			return err
+		}
+	}
+	return nil
+}
+
+// floodPatience is how long the book waits for its pages to be saved before it
+// would rather stop.
+const floodPatience = time.Minute
 
 func (t *batch) begin(s *state) {
 	t.block = block{number: s.block + 1, time: s.time, day: s.day, prev: s.hash, body: t.body[:0]}
@@ -176,12 +271,19 @@ func (t *batch) begin(s *state) {
 
 func (t *batch) full(max int) bool { return t.ops >= max || len(t.body) >= bodyFull }
 
+// maxExpired bounds the holds that one block ends: each may have to be read back.
+const maxExpired = 1024
+
 // expire ends the holds whose deadline has passed, before anything else is done
 // in the block: a completion that comes with its deadline is too late.
 func (t *batch) expire(s *state) error {
-	for len(t.body) < bodyFull {
+	for t.late = false; ; {
 		id, _ := s.due(s.time)
 		if id == 0 {
+			return nil
+		}
+		if t.count == maxExpired {
+			t.late = true
 			return nil
 		}
 		if err := s.expire(id); err != nil {
@@ -190,15 +292,11 @@ func (t *batch) expire(s *state) error {
 		t.body = appendExpire(t.body, id)
 		t.count++
 	}
-	return nil
 }
 
 // gather does the operations that are waiting, as many as one block takes.
-func (b *Book) gather(t *batch, p *pending) error {
+func (b *Book) gather(t *batch, p *pending, others bool) error {
 	for {
-		if p.next == 0 {
-			b.queued.Add(-int64(max(1, len(p.tasks))))
-		}
 		if err := t.do(b.state, p, b.o.MaxBlock); err != nil {
 			t.waiting = append(t.waiting, p)
 			return err
@@ -208,7 +306,7 @@ func (b *Book) gather(t *batch, p *pending) error {
 			return nil
 		}
 		t.waiting = append(t.waiting, p)
-		if t.full(b.o.MaxBlock) {
+		if !others || t.full(b.o.MaxBlock) {
 			return nil
 		}
 		select {
@@ -216,6 +314,7 @@ func (b *Book) gather(t *batch, p *pending) error {
 			if !ok {
 				return nil
 			}
+			b.queued.Add(-next.size())
 			p = next
 		default:
 			return nil
@@ -343,6 +442,10 @@ func (p *pending) untouched() error {
 	return ErrClosed
 }
 
+// minFree is what must be free on the disk, in bytes: far more than is written
+// between two looks at it.
+const minFree = 256 << 20
+
 // roomOnDisk refuses to go on when the disk is nearly full. Badger writes into
 // files that it has mapped; when the disk has no room for a page of them the
 // kernel kills the process, and nobody would hear why.
@@ -351,7 +454,7 @@ func (b *Book) roomOnDisk() error {
 	if err := syscall.Statfs(b.o.Dir, &st); err != nil {
 		return fmt.Errorf("asking for the room on the disk: %w", err)
 	}
-	if free, need := int64(st.Bavail)*st.Bsize, 8*memTable; free < need {
+	if free, need := int64(st.Bavail)*st.Bsize, int64(minFree); free < need {
 		return fmt.Errorf("the disk that %s is on has %d MiB left; the book needs %d MiB to go on safely", b.o.Dir, free>>20, need>>20)
 	}
 	return nil

@@ -183,3 +183,57 @@ func TestUnjudgedLeavesNoName(t *testing.T) {
 		t.Errorf("a repeat of what was decided got %v", out.Tx.Code)
 	}
 }
+
+// TestNameThatIsUsedAgain uses the name of an attempt again that was forgotten.
+// A crash brings the old one back, but the name stays that of the new one.
+func TestNameThatIsUsedAgain(t *testing.T) {
+	b, shop, customer, _ := paged(t, 10*pageSize)
+	if err := errors.Join(b.snapshot(), b.forget(time.Now().Add(time.Hour))); err != nil {
+		t.Fatal(err)
+	}
+	sale := commit(t, b, *purchaseOp(7, customer, shop, 300))
+	if sale.Replayed {
+		t.Fatal("what was to be forgotten is remembered")
+	}
+	killed, read := copyTree(t, b.o.Dir), copyTree(t, b.o.Dir)
+	withoutSnapshot(t, read)
+	for _, dir := range []string{killed, read} {
+		b := openTest(t, Options{Dir: dir, Resident: 1})
+		if again := commit(t, b, *purchaseOp(7, customer, shop, 300)); !again.Replayed || again.Tx != sale.Tx {
+			t.Errorf("a repeat of %d got %d", sale.Tx.ID, again.Tx.ID)
+		}
+		if found, _ := b.Find(Ref{Key: keyOf(7)}); found.ID != sale.Tx.ID {
+			t.Errorf("the name of %d finds %d", sale.Tx.ID, found.ID)
+		}
+		back := commit(t, b, Op{Kind: kessai.Reversal, Names: named1(1 << 40), Original: Ref{Key: keyOf(7)}})
+		if back.Tx.Original != sale.Tx.ID || back.Tx.Amount != 300 {
+			t.Errorf("the reversal of %d gave %d of %d back", sale.Tx.ID, back.Tx.Amount, back.Tx.Original)
+		}
+	}
+}
+
+// TestCloseDoesNotWaitForTheIndex closes a book whose index has everything before
+// it, and opens it again.
+func TestCloseDoesNotWaitForTheIndex(t *testing.T) {
+	b, _, _, all := paged(t, 5*pageSize)
+	if err := errors.Join(b.Close(), os.RemoveAll(indexDir(b.o.Dir))); err != nil {
+		t.Fatal(err)
+	}
+	behind := must(open(Options{Dir: b.o.Dir}))
+	close(behind.stop)
+	for range 20 { // it may hear of the end first
+		behind.done.Add(1)
+		token(behind.follow.hurry)
+		behind.follow.run()
+	}
+	if n := behind.follow.cursor.Load(); n != 0 {
+		t.Errorf("%d transactions were indexed after the end was told", n)
+	}
+	if err := behind.release(); err != nil {
+		t.Fatal(err)
+	}
+	again := openTest(t, Options{Dir: b.o.Dir})
+	if list, err := again.List(Query{Merchant: aoi, Limit: 1_000}); err != nil || len(list) != len(all) {
+		t.Errorf("%d listed, want %d; %v", len(list), len(all), err)
+	}
+}

@@ -1,6 +1,35 @@
 package ledger
 
-import "kessai"
+import (
+	"slices"
+	"sync"
+
+	"kessai"
+)
+
+// readers keeps the stores open while somebody reads them.
+type readers struct {
+	mu     sync.RWMutex // held to read by each reader, to write by close
+	closed bool
+}
+
+func (r *readers) enter() bool {
+	r.mu.RLock()
+	if r.closed {
+		r.mu.RUnlock()
+		return false
+	}
+	return true
+}
+
+func (r *readers) leave() { r.mu.RUnlock() }
+
+// close waits for those that read; nobody does from then on.
+func (r *readers) close() {
+	r.mu.Lock()
+	r.closed = true
+	r.mu.Unlock()
+}
 
 // Readers never change the tables. A row that is not in memory they read from
 // its page on disk, without the lock, and the page is not kept: what is asked for
@@ -70,8 +99,8 @@ func (b *Book) Find(ref Ref) (Tx, bool) {
 	return Tx{}, false
 }
 
-// candidates gives the transactions that may have a name: nearly always the one
-// that has it, or none.
+// candidates gives the transactions that may have a name, newest first: nearly
+// always the one that has it, or none.
 func (b *Book) candidates(k Key, ids []kessai.TxID) []kessai.TxID {
 	if k == (Key{}) {
 		return ids
@@ -82,5 +111,7 @@ func (b *Book) candidates(k Key, ids []kessai.TxID) []kessai.TxID {
 	for id := p.next(); id != 0; id = p.next() {
 		ids = append(ids, kessai.TxID(id))
 	}
+	slices.Sort(ids)
+	slices.Reverse(ids)
 	return ids
 }

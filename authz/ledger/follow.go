@@ -89,17 +89,23 @@ func checkIndex(db *badger.DB) error {
 	})
 }
 
-func (f *follower) init(b *Book) {
+func (f *follower) init(b *Book) error {
 	f.b, f.news, f.hurry, f.moved = b, make(chan struct{}, 1), make(chan struct{}, 1), sync.NewCond(&f.mu)
 	f.lists = make(map[posting]*list)
 	_ = b.index.View(func(txn *badger.Txn) error {
 		raw, err := value(txn, cursorKey)
 		if err == nil && len(raw) == 8 {
-			f.cursor.Store(min(binary.BigEndian.Uint64(raw), b.state.txs.n))
+			f.cursor.Store(binary.BigEndian.Uint64(raw))
 		}
 		return err
 	})
 	f.wake()
+	if f.cursor.Load() <= b.state.txs.n {
+		return nil
+	}
+	// It is of another book, or of a later time than the blocks that were put here.
+	f.cursor.Store(0)
+	return b.index.DropAll()
 }
 
 // value reads a sealed value.
@@ -145,7 +151,7 @@ func (f *follower) run() {
 			case <-rest.C:
 			}
 		}
-		for more := true; more; {
+		for more := true; more && !f.b.stopping(); {
 			var err error
 			if more, err = f.step(); err != nil {
 				f.b.o.Logf("the index by merchant and day stands still: %v", err)
@@ -153,6 +159,16 @@ func (f *follower) run() {
 				return
 			}
 		}
+	}
+}
+
+// stopping reports whether the book is being closed: nobody waits for the index then.
+func (b *Book) stopping() bool {
+	select {
+	case <-b.stop:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -292,6 +308,10 @@ type Query struct {
 // List gives the transactions that match, newest first. It has seen every
 // transaction that was answered before the call.
 func (b *Book) List(q Query) ([]Tx, error) {
+	if !b.readers.enter() {
+		return nil, ErrClosed
+	}
+	defer b.readers.leave()
 	b.mu.RLock()
 	newest, failed := b.state.txs.n, b.Err() != nil
 	b.mu.RUnlock()
@@ -326,7 +346,7 @@ func (b *Book) List(q Query) ([]Tx, error) {
 				}
 				t, ok, err := b.read(id)
 				if err != nil || !ok {
-					return errors.Join(err, b.Err())
+					return errors.Join(err, b.Err(), fmt.Errorf("transaction %d cannot be read", id))
 				}
 				made := time.Unix(0, t.Time)
 				if made.Before(q.From) {
@@ -360,6 +380,10 @@ func listed(item *badger.Item, ids []kessai.TxID) ([]kessai.TxID, error) {
 
 // Note gives what was kept with a transaction; nil for nothing.
 func (b *Book) Note(id kessai.TxID) ([]byte, error) {
+	if !b.readers.enter() {
+		return nil, ErrClosed
+	}
+	defer b.readers.leave()
 	t, ok := b.Find(Ref{ID: id})
 	if !ok || !t.HasNote {
 		return nil, nil

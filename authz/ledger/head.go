@@ -29,6 +29,9 @@ func unseal(b []byte) ([]byte, error) {
 // finish puts the head of a snapshot in place and removes files of which nothing
 // counts any more.
 func (s *pageStore) finish(sn *snapshot) error {
+	if s.spoiled.Load() {
+		return errSnapshot
+	}
 	b := []byte{headVersion}
 	b = binary.BigEndian.AppendUint64(b, sn.block)
 	b = binary.BigEndian.AppendUint64(b, uint64(sn.time))
@@ -48,6 +51,9 @@ func (s *pageStore) finish(sn *snapshot) error {
 	}
 	if err := os.Rename(s.head()+".new", s.head()); err != nil {
 		return err
+	}
+	if s.spoiled.Load() { // meanwhile
+		return errors.Join(errSnapshot, os.Remove(s.head()))
 	}
 	var errs []error
 	for _, f := range s.all() {

@@ -7,13 +7,16 @@ import "time"
 // may have changed meanwhile, and all that a snapshot spares is reading blocks
 // again after a crash. Between two snapshots pages are saved as memory needs it.
 
+// saveAgain is how long a save that failed is not tried again.
+const saveAgain = 5 * time.Second
+
 // snapshotIfDue begins to save what changed, beside the work, when it is time.
 func (b *Book) snapshotIfDue() {
 	b.mu.RLock()
 	txs, crowded := b.state.txs.n, b.state.crowded()
 	b.mu.RUnlock()
 	whole := txs-b.snapTxs.Load() >= uint64(b.o.SnapshotEvery) && time.Since(b.lastSave) >= b.o.SnapshotPause
-	if !whole && !crowded || !b.snapping.CompareAndSwap(false, true) {
+	if !whole && !crowded || time.Now().UnixNano() < b.notBefore.Load() || !b.snapping.CompareAndSwap(false, true) {
 		return
 	}
 	if whole {
@@ -29,6 +32,7 @@ func (b *Book) snapshotIfDue() {
 		}
 		if err != nil {
 			b.o.Logf("no snapshot was written: %v", err)
+			b.notBefore.Store(time.Now().Add(saveAgain).UnixNano())
 		}
 	}()
 }
@@ -100,6 +104,12 @@ func (s *state) save(whole bool, lock func() error, unlock func()) (*snapshot, e
 	if err := s.tidy(lock, unlock); err != nil {
 		return nil, err
 	}
+	if err := lock(); err != nil {
+		return nil, err
+	}
+	// What is in these, up to the snapshot's last rows, only who saves changes.
+	sn.saved = [3][]places{s.accounts.saved, s.labels.saved, s.txs.saved}
+	unlock()
 	return sn, s.files.finish(sn)
 }
 
@@ -115,27 +125,33 @@ func (s *state) tidy(lock func() error, unlock func()) error {
 	}
 	for _, t := range [...]struct {
 		files *pageFiles
-		saved []places
+		saved *[]places
 		get   func(*places) *place
 		set   func(*places, place)
 	}{
-		{s.files.accounts, s.accounts.saved, page, both},
-		{s.files.labels, s.labels.saved, page, both},
-		{s.files.txs, s.txs.saved, page, func(p *places, to place) { p.page = to }},
-		{s.files.briefs, s.txs.saved, func(p *places) *place { return &p.brief }, func(p *places, to place) { p.brief = to }},
+		{s.files.accounts, &s.accounts.saved, page, both},
+		{s.files.labels, &s.labels.saved, page, both},
+		{s.files.txs, &s.txs.saved, page, func(p *places, to place) { p.page = to }},
+		{s.files.briefs, &s.txs.saved, func(p *places) *place { return &p.brief }, func(p *places, to place) { p.brief = to }},
 	} {
 		file := t.files.poor()
 		if file == 0 {
 			continue
 		}
+		if err := lock(); err != nil {
+			return err
+		}
+		saved := *t.saved // it grows meanwhile, and may be another then; what is in it only who saves changes
+		unlock()
 		moved := make(map[uint64]place)
-		for no := range t.saved {
-			from := *t.get(&t.saved[no])
+		for no := range saved {
+			from := *t.get(&saved[no])
 			if from.file() != file {
 				continue
 			}
 			body, err := t.files.read(uint64(no), from, nil)
 			if err != nil {
+				s.files.doubt(err)
 				return err
 			}
 			if moved[uint64(no)], err = t.files.write(uint64(no), func(dst []byte) []byte { return append(dst, body...) }); err != nil {
@@ -149,9 +165,10 @@ func (s *state) tidy(lock func() error, unlock func()) error {
 			return err
 		}
 		for no, to := range moved {
-			t.files.count(*t.get(&t.saved[no]), -1)
+			at := &(*t.saved)[no]
+			t.files.count(*t.get(at), -1)
 			t.files.count(to, 1)
-			t.set(&t.saved[no], to)
+			t.set(at, to)
 		}
 		unlock()
 	}

@@ -8,9 +8,6 @@ import (
 	"kessai"
 )
 
-// usualMemTable is what the gateway runs with; TestMain makes it smaller.
-var usualMemTable = memTable
-
 // benchAccounts is the number of customers whose accounts the operations debit.
 const benchAccounts = 1_000
 
@@ -28,9 +25,6 @@ func benchPurchase(n uint64) Op {
 }
 
 func benchBook(b *testing.B) *Book {
-	small := memTable
-	memTable = usualMemTable
-	b.Cleanup(func() { memTable = small }) // runs after the book is closed
 	book := openTest(b, Options{Dir: b.TempDir()})
 	balances := make([]int64, benchAccounts)
 	for i := range balances {

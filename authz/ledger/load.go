@@ -136,7 +136,7 @@ func (l *loaded) compare(slots []witnessed) error {
 			l.putBack = &slots[n-1] // the snapshot was taken at the very block that the store lacks
 			return nil
 		}
-		what := fmt.Sprintf("it is missing; a snapshot was taken at block %d (if an older book was put in place on purpose, remove book/index)", l.start)
+		what := fmt.Sprintf("it is missing; a snapshot was taken at block %d (if an older book was put in place on purpose, remove book/pages)", l.start)
 		return &Damage{Block: l.last + 1, What: what, final: true}
 	case n == 0 && l.last == 0:
 		return nil

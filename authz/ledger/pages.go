@@ -185,8 +185,11 @@ func (s *pageFiles) close() error {
 	return errors.Join(errs...)
 }
 
-// open opens the files that hold the given records, and removes all others.
+// open opens the files that hold the given records, and removes all others. It
+// refuses a file that is too short: after a power cut the end of what was written
+// may be missing, and not all records are read on opening.
 func (s *pageFiles) open(all []place) error {
+	sizes := make(map[uint16]int64)
 	for _, at := range all {
 		if at == 0 {
 			continue
@@ -199,8 +202,15 @@ func (s *pageFiles) open(all []place) error {
 			}
 			f = &pageFile{File: file, number: at.file()}
 			s.files[at.file()] = f
+			info, err := file.Stat()
+			if err != nil {
+				return err
+			}
+			sizes[at.file()] = info.Size()
 		}
-		f.live += int64(at.size())
+		if f.live += int64(at.size()); at.offset()+int64(at.size()) > sizes[at.file()] {
+			return fmt.Errorf("%s is too short", s.path(at.file()))
+		}
 	}
 	files, err := os.ReadDir(s.dir)
 	if err != nil {

@@ -292,3 +292,83 @@ func TestAccountNamesLeaveMemory(t *testing.T) {
 		t.Fatalf("an account with the digest of another was opened (%v)", err)
 	}
 }
+
+// TestCutPages cuts the end off a file of pages, as a power cut may: the book is
+// read from its blocks instead.
+func TestCutPages(t *testing.T) {
+	for _, name := range []string{"transactions", "briefs", "labels", "accounts", "head"} {
+		b, shop, customer, all := paged(t, 5*pageSize)
+		if err := b.Close(); err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range must(filepath.Glob(filepath.Join(pagesDir(b.o.Dir), name+"*"))) {
+			if err := os.Truncate(f, must(os.Stat(f)).Size()/2); err != nil {
+				t.Fatal(err)
+			}
+		}
+		again := openTest(t, Options{Dir: b.o.Dir})
+		if out := commit(t, again, *purchaseOp(7, customer, shop, 100)); !out.Replayed || out.Tx != all[6] {
+			t.Errorf("with %s cut, a repeat got %+v", name, out)
+		}
+	}
+}
+
+// TestIndexOfALaterTime lists a book whose index knows transactions that its
+// blocks do not have: one of another day was put in the place of its blocks.
+func TestIndexOfALaterTime(t *testing.T) {
+	old, _, _, _ := paged(t, 5*pageSize)
+	late, _, _, _ := paged(t, 8*pageSize)
+	for _, b := range []*Book{old, late} {
+		if err := errors.Join(b.follow.await(b.state.txs.n), b.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(os.RemoveAll(indexDir(old.o.Dir)), os.Rename(indexDir(late.o.Dir), indexDir(old.o.Dir))); err != nil {
+		t.Fatal(err)
+	}
+	b := openTest(t, Options{Dir: old.o.Dir})
+	if list, err := b.List(Query{Merchant: aoi, Limit: 1_000}); err != nil || len(list) != 5*pageSize {
+		t.Fatalf("%d listed, want %d; %v", len(list), 5*pageSize, err)
+	}
+}
+
+// TestBookGrowsWhileFilesAreTidied moves the list of places, as growing does,
+// whenever a snapshot that writes pages again leaves the lock: what the running
+// book and the head say of where pages are must be so.
+func TestBookGrowsWhileFilesAreTidied(t *testing.T) {
+	b, _, _, all := paged(t, 40*pageSize)
+	lock := func() error {
+		b.mu.Lock()
+		b.state.txs.saved = slices.Clone(b.state.txs.saved)
+		return nil
+	}
+	for round := range uint64(4) {
+		for page := range uint64(36) { // the others stay where they are
+			commit(t, b, Op{Kind: kessai.Refund, Names: named1(1<<40 + round<<20 + page), Original: Ref{ID: all[page*pageSize].ID}, Amount: 1})
+		}
+		b.saving.Lock() // no other save runs while the files are looked at
+		if _, err := b.state.save(true, lock, b.mu.Unlock); err != nil {
+			t.Fatal(err)
+		}
+		head, err := readHead(must(openPages(pagesDir(copyTree(t, b.o.Dir)))), 1)
+		if err == nil {
+			err = head.fill()
+		}
+		if err != nil {
+			t.Fatalf("round %d: the head cannot be used: %v", round, err)
+		}
+		for _, s := range []*state{b.state, head} {
+			for no, at := range s.txs.saved {
+				_, err1 := s.files.txs.read(uint64(no), at.page, nil)
+				_, err2 := s.files.briefs.read(uint64(no), at.brief, nil)
+				if err := errors.Join(err1, err2); err != nil {
+					t.Fatalf("round %d: %v", round, err)
+				}
+			}
+		}
+		b.saving.Unlock()
+		if err := head.close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

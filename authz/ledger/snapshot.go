@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync/atomic"
+	"time"
 
 	"kessai"
 )
@@ -21,6 +23,8 @@ import (
 type pageStore struct {
 	dir                           string
 	accounts, labels, txs, briefs *pageFiles
+	spoiled                       atomic.Bool // see doubt
+	gentle                        bool        // see pause
 }
 
 // openPages gives the page store in a folder, which is made if need be. Nothing
@@ -32,15 +36,21 @@ func openPages(dir string) (*pageStore, error) {
 	files := func(name string) *pageFiles {
 		return &pageFiles{dir: dir, name: name, files: make(map[uint16]*pageFile)}
 	}
-	return &pageStore{dir, files("accounts"), files("labels"), files("transactions"), files("briefs")}, nil
+	return &pageStore{dir: dir, accounts: files("accounts"), labels: files("labels"), txs: files("transactions"), briefs: files("briefs")}, nil
 }
 
 func (s *pageStore) all() [4]*pageFiles { return [4]*pageFiles{s.accounts, s.labels, s.txs, s.briefs} }
 
 func (s *pageStore) head() string { return filepath.Join(s.dir, "head") }
 
-// spoil makes the next opening read the blocks instead of this snapshot.
-func (s *pageStore) spoil() { os.Remove(s.head()) }
+// doubt makes the next opening read the blocks, if the reason why a page cannot be
+// read is that it is not as it was written: then no snapshot with it is of use.
+func (s *pageStore) doubt(err error) {
+	if errors.Is(err, errSeal) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, io.EOF) {
+		s.spoiled.Store(true) // before the head goes: see finish
+		os.Remove(s.head())
+	}
+}
 
 func (s *pageStore) close() error {
 	var errs []error
@@ -59,8 +69,7 @@ func (s *state) keepIn(files *pageStore, resident int) {
 	s.labels.fetch = fetch(files, files.labels, (*decoder).label)
 }
 
-// fetch reads pages back for who may change the state. When a page is not as it
-// was written, the snapshot is of no use for the next opening either.
+// fetch reads pages back for who may change the state.
 func fetch[T any](all *pageStore, files *pageFiles, row func(*decoder) T) func(uint64, place) ([]T, error) {
 	var buf []byte
 	return func(no uint64, at place) ([]T, error) {
@@ -68,9 +77,8 @@ func fetch[T any](all *pageStore, files *pageFiles, row func(*decoder) T) func(u
 		if err == nil && len(rows) != pageSize { // others never leave memory
 			err = fmt.Errorf("page %d of the %s: %w", no, files.name, errSeal)
 		}
-		if buf = used; errors.Is(err, errSeal) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, io.EOF) {
-			all.spoil()
-		}
+		buf = used
+		all.doubt(err)
 		return rows, err
 	}
 }
@@ -122,8 +130,6 @@ func (s *state) settle(sn *snapshot, saved bool) (more bool) {
 	settle(s.files.accounts, nil, &s.accounts, &sn.accounts, saved)
 	settle(s.files.labels, nil, &s.labels, &sn.labels, saved)
 	settle(s.files.txs, s.files.briefs, &s.txs, &sn.txs, saved)
-	// What is in these is changed only by who saves.
-	sn.saved = [3][]places{s.accounts.saved, s.labels.saved, s.txs.saved}
 	return len(sn.accounts)+len(sn.labels)+len(sn.txs) > 0
 }
 
@@ -153,14 +159,15 @@ func count[T any](files, briefs *pageFiles, t *table[T], f []frozenPage[T]) {
 
 // write writes the pages of a snapshot.
 func (s *pageStore) write(sn *snapshot) error {
-	if err := writePages(s.accounts, sn.accounts, appendAccountRow); err != nil {
+	if err := writePages(s.accounts, sn.accounts, appendAccountRow, s.pause); err != nil {
 		return err
 	}
-	if err := writePages(s.labels, sn.labels, appendLabel); err != nil {
+	if err := writePages(s.labels, sn.labels, appendLabel, s.pause); err != nil {
 		return err
 	}
 	var b brief
 	for i := range sn.txs {
+		s.pause(i)
 		f := &sn.txs[i]
 		b = brief{names: b.names[:0], tombs: b.tombs[:0], pending: b.pending[:0], counts: b.counts[:0]}
 		b.oldest, b.newest = f.p.rows[0].Time, f.p.rows[len(f.p.rows)-1].Time
@@ -175,14 +182,23 @@ func (s *pageStore) write(sn *snapshot) error {
 	if err := s.briefs.flush(); err != nil {
 		return err
 	}
-	return writePages(s.txs, sn.txs, appendRow)
+	return writePages(s.txs, sn.txs, appendRow, s.pause)
+}
+
+// pause makes room between pages for those who wait for an answer: a goroutine
+// that computes on and on may hold a processor for ten milliseconds at a time.
+func (s *pageStore) pause(page int) {
+	if s.gentle && page%16 == 15 {
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // firstOf gives the number of a page's first row.
 func firstOf(no uint64) kessai.TxID { return kessai.TxID(no*pageSize + 1) }
 
-func writePages[T any](files *pageFiles, f []frozenPage[T], row func([]byte, *T) []byte) (err error) {
+func writePages[T any](files *pageFiles, f []frozenPage[T], row func([]byte, *T) []byte, pause func(int)) (err error) {
 	for i := range f {
+		pause(i)
 		f[i].at.page, err = files.write(f[i].no, func(dst []byte) []byte {
 			for j := range f[i].p.rows {
 				dst = row(dst, &f[i].p.rows[j])

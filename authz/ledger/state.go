@@ -105,18 +105,20 @@ func (s *state) name(k Key, id kessai.TxID) {
 // named reports whether a key is one of the transaction's names.
 func (t *Tx) named(k Key) bool { return t.Names[0].Key == k || t.Names[1].Key == k }
 
-// attempt gives the transaction that has a name; nil where none has.
-func (s *state) attempt(k Key) *Tx {
+// attempt gives the newest transaction that has a name; nil where none has. There
+// may be two: what was forgotten, so that its name was used again, is remembered
+// again when the blocks are read back.
+func (s *state) attempt(k Key) (newest *Tx) {
 	if k == (Key{}) {
 		return nil
 	}
 	p := s.names.probe(k.hash())
 	for id := p.next(); id != 0; id = p.next() {
-		if t := s.txs.get(id); t != nil && t.named(k) {
-			return t
+		if t := s.txs.get(id); t != nil && t.named(k) && (newest == nil || t.ID > newest.ID) {
+			newest = t
 		}
 	}
-	return nil
+	return newest
 }
 
 // undoneFirst reports whether an attempt was reversed before it came.

@@ -10,9 +10,9 @@ import (
 	"syscall"
 )
 
-// maxBlock bounds an encoded block: well below badger's value threshold (1 MiB),
-// so that blocks never go to its value log.
-const maxBlock = 768 << 10
+// maxBlock bounds an encoded block: below badger's value threshold (see
+// storeOptions), so that blocks never go to its value log.
+const maxBlock = 288 << 10
 
 const slotSize = 1 << 20
 
@@ -85,7 +85,7 @@ func readWitness(path string) (blocks []witnessed, err error) {
 			continue
 		}
 		n := binary.BigEndian.Uint32(buf)
-		if n > maxBlock || int(n) > len(buf)-4 {
+		if n > slotSize-4 || int(n) > len(buf)-4 {
 			continue
 		}
 		raw := buf[4 : 4+n]

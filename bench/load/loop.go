@@ -76,7 +76,7 @@ type pacer struct {
 // finest is the shortest pause. Shorter ones would cost more in system calls than
 // they gain; requests that become due within one go together, late by that much at most, which
 // their latency includes.
-const finest = 100 * time.Microsecond
+const finest = time.Millisecond
 
 // tardy is how long a pacer waits for a connection that takes no more.
 const tardy = 100 * time.Microsecond
@@ -96,9 +96,11 @@ func (p *pacer) pace() {
 		wait := time.Duration(min(next, p.run.until) - p.run.now())
 		if len(p.blocked) > 0 {
 			wait = min(wait, tardy)
+		} else if left := time.Duration(p.run.until - p.run.now()); left > 2*finest {
+			wait = max(wait, finest) // at the end there is no time to lose
 		}
 		if wait > 0 {
-			p.alarm.pause(max(wait, finest))
+			p.alarm.pause(wait)
 		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -152,22 +151,14 @@ func TestFile(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	in, err := os.Open(filepath.Join(dir, fileName))
-	if err != nil {
-		t.Fatal(err)
+	records, err := os.ReadFile(filepath.Join(dir, fileName))
+	if err != nil || len(records) != 3*recordSize {
+		t.Fatalf("%d bytes, %v", len(records), err)
 	}
-	defer in.Close()
-	var records [4 * recordSize]byte
-	if _, err := io.ReadFull(in, records[:]); err != nil {
-		t.Fatal(err)
-	}
-	for i, want := range []uint64{1, 2, 3, 0} {
+	for i, want := range []uint64{1, 2, 3} {
 		r := records[i*recordSize : (i+1)*recordSize]
-		if got := binary.BigEndian.Uint64(r); got != want {
-			t.Errorf("record %d has number %d, want %d", i, got, want)
-		}
-		if full := r[recordSize-1] != 0; full != (want != 0) {
-			t.Errorf("record %d is filled: %v", i, full)
+		if got := binary.BigEndian.Uint64(r); got != want || r[recordSize-1] == 0 {
+			t.Errorf("record %d has number %d, want %d; filled: %v", i, got, want, r[recordSize-1] != 0)
 		}
 	}
 	if _, err := create(dir); err == nil {
