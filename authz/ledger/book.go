@@ -125,6 +125,7 @@ func Open(o Options) (*Book, error) {
 	}
 	b.done.Add(2)
 	b.state.files.gentle = !o.unsynced
+	b.lastSave = time.Now()
 	go b.commitLoop()
 	go b.follow.run()
 	return b, nil

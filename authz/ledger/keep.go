@@ -7,6 +7,10 @@ import "time"
 // may have changed meanwhile, and all that a snapshot spares is reading blocks
 // again after a crash. Between two snapshots pages are saved as memory needs it.
 
+// saveAtLeast is how long a snapshot is put off where little happens. Forgetting
+// comes with it, and a name must be forgotten before its date comes round again.
+const saveAtLeast = 24 * time.Hour
+
 // saveAgain is how long a save that failed is not tried again.
 const saveAgain = 5 * time.Second
 
@@ -15,7 +19,8 @@ func (b *Book) snapshotIfDue() {
 	b.mu.RLock()
 	txs, crowded := b.state.txs.n, b.state.crowded()
 	b.mu.RUnlock()
-	whole := txs-b.snapTxs.Load() >= uint64(b.o.SnapshotEvery) && time.Since(b.lastSave) >= b.o.SnapshotPause
+	fresh, since := txs-b.snapTxs.Load(), time.Since(b.lastSave)
+	whole := fresh >= uint64(b.o.SnapshotEvery) && since >= b.o.SnapshotPause || fresh > 0 && since >= saveAtLeast
 	if !whole && !crowded || time.Now().UnixNano() < b.notBefore.Load() || !b.snapping.CompareAndSwap(false, true) {
 		return
 	}

@@ -3,6 +3,8 @@ package report
 import (
 	"bytes"
 	"encoding/json"
+	"encoding/xml"
+	"io"
 	"regexp"
 	"strings"
 	"testing"
@@ -121,5 +123,40 @@ func TestScalePage(t *testing.T) {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %q", want)
 		}
+	}
+}
+
+// TestScaleDrawing: the drawing is XML, has both charts and needs nothing else.
+func TestScaleDrawing(t *testing.T) {
+	a := bench.ScaleAxis{Name: "conns", What: "connections"}
+	for _, n := range []int{1, 10, 100} {
+		a.Points = append(a.Points, bench.ScalePoint{Value: n, Result: &bench.Result{Throughput: float64(n), Latency: bench.Percentiles{P50: 1, P99: 2}}})
+	}
+	var b bytes.Buffer
+	if err := ScaleDrawing(&b, a); err != nil {
+		t.Fatal(err)
+	}
+	curves := 0
+	for d := xml.NewDecoder(&b); ; {
+		token, err := d.Token()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e, ok := token.(xml.StartElement); ok {
+			for _, at := range e.Attr {
+				if at.Name.Local == "href" {
+					t.Errorf("it needs %s", at.Value)
+				}
+			}
+			if e.Name.Local == "polyline" {
+				curves++
+			}
+		}
+	}
+	if curves != 3 {
+		t.Errorf("%d curves, want 3", curves)
 	}
 }

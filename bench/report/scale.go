@@ -7,6 +7,7 @@ import (
 	"html/template"
 	"io"
 	"math"
+	"strings"
 
 	"kessai/bench"
 )
@@ -16,6 +17,35 @@ var scaleText string
 
 // The style and the drawing of curves are those of a single run's page.
 var scaleTemplate = template.Must(template.Must(pageTemplate.Clone()).New("scale").Parse(scaleText))
+
+//go:embed scale.svg
+var drawingText string
+
+var drawingTemplate = template.Must(template.Must(pageTemplate.Clone()).New("drawing").Parse(drawingText))
+
+// ScaleDrawing writes one axis as an SVG file that needs nothing else: throughput
+// above, the 50th and the 99th percentile of latency below.
+func ScaleDrawing(w io.Writer, a bench.ScaleAxis) error {
+	throughput, latency := scaleCharts(a)
+	parts := struct{ Throughput, Latency template.HTML }{}
+	for _, p := range []struct {
+		to *template.HTML
+		c  chart
+		at int
+	}{{&parts.Throughput, throughput, 10}, {&parts.Latency, latency, 316}} {
+		var b strings.Builder
+		if err := drawingTemplate.ExecuteTemplate(&b, "chart", p.c); err != nil {
+			return err
+		}
+		*p.to = template.HTML(strings.Replace(b.String(), "<svg ", fmt.Sprintf(`<svg y="%d" width="768" height="296" `, p.at), 1))
+	}
+	return drawingTemplate.Execute(w, parts)
+}
+
+func scaleCharts(a bench.ScaleAxis) (throughput, latency chart) {
+	return scaleChart(a, "a second", false, func(r *bench.Result) float64 { return r.Throughput }),
+		scaleChart(a, "latency", true, func(r *bench.Result) float64 { return r.Latency.P50 }, func(r *bench.Result) float64 { return r.Latency.P99 })
+}
 
 // ScalePage writes how results change as one HTML file that needs nothing else.
 type ScalePage struct{ *bench.Scale }
@@ -31,10 +61,8 @@ func (p ScalePage) WriteTo(w io.Writer) (int64, error) {
 		Sections []section
 	}{Scale: p.Scale}
 	for _, a := range p.Axes {
-		v.Sections = append(v.Sections, section{a,
-			scaleChart(a, "a second", false, func(r *bench.Result) float64 { return r.Throughput }),
-			scaleChart(a, "latency", true, func(r *bench.Result) float64 { return r.Latency.P50 }, func(r *bench.Result) float64 { return r.Latency.P99 }),
-		})
+		throughput, latency := scaleCharts(a)
+		v.Sections = append(v.Sections, section{a, throughput, latency})
 	}
 	var b bytes.Buffer
 	if err := scaleTemplate.Execute(&b, v); err != nil {

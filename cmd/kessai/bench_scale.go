@@ -1,12 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -41,6 +43,7 @@ var axes = []axis{
 type scaler struct {
 	bencher
 	points []string
+	svg    string
 }
 
 func benchScaleCommand() *cobra.Command {
@@ -62,6 +65,7 @@ its book to itself.`,
 		_ = cmd.Flags().MarkHidden(f) // they are of one run
 	}
 	cmd.Flags().StringArrayVar(&s.points, "points", nil, "`AXIS=VALUES` to measure, separated by commas; may be repeated (default: all)")
+	cmd.Flags().StringVar(&s.svg, "svg", "", "write each curve into `FOLDER`, as scale-AXIS.svg")
 	cmd.RunE = action("run the benchmarks", func(cmd *cobra.Command, _ []string) error {
 		s.stdout, s.stderr = cmd.OutOrStdout(), cmd.ErrOrStderr()
 		return s.run(cmd.Context())
@@ -134,6 +138,11 @@ func (s *scaler) write(out *bench.Scale) error {
 			return fail("cannot write "+s.json, errors.New(plainPath(err)), "give --json a file in a folder that exists")
 		}
 	}
+	if s.svg != "" {
+		if err := s.draw(out); err != nil {
+			return fail("cannot write to "+s.svg, errors.New(plainPath(err)), "give --svg a folder that exists")
+		}
+	}
 	if s.html == "" {
 		return nil
 	}
@@ -143,6 +152,20 @@ func (s *scaler) write(out *bench.Scale) error {
 	}
 	if err := os.WriteFile(s.html, []byte(page.String()), 0o644); err != nil {
 		return fail("cannot write "+s.html, errors.New(plainPath(err)), "give --html a file in a folder that exists")
+	}
+	return nil
+}
+
+// draw writes the curves as files of their own.
+func (s *scaler) draw(out *bench.Scale) error {
+	for _, a := range out.Axes {
+		var drawing bytes.Buffer
+		if err := benchreport.ScaleDrawing(&drawing, a); err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(s.svg, "scale-"+a.Name+".svg"), drawing.Bytes(), 0o644); err != nil {
+			return err
+		}
 	}
 	return nil
 }
