@@ -154,15 +154,7 @@ func TestPageThatCannotBeRead(t *testing.T) {
 	if err := b.snapshot(); err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range must(filepath.Glob(filepath.Join(pagesDir(b.o.Dir), "transactions-*"))) {
-		content := must(os.ReadFile(f))
-		for i := range content {
-			content[i] ^= 1
-		}
-		if err := os.WriteFile(f, content, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	spoilPages(t, b)
 	if _, ok := b.Find(Ref{ID: all[5].ID}); ok {
 		t.Error("a transaction on a damaged page was found")
 	}
