@@ -140,7 +140,7 @@ func TestParseLengthForm(t *testing.T) {
 }
 
 // FuzzFrame feeds any bytes as a stream; every frame that is read must come out
-// the same when it is written again.
+// the same when it is written again, and when it is split off what is there.
 func FuzzFrame(f *testing.F) {
 	for i, framing := range framings() {
 		b, _ := framing.Append(nil, tpdu, []byte("twelve bytes"))
@@ -159,7 +159,19 @@ func FuzzFrame(f *testing.F) {
 				t.Fatalf("the end is clean with %d bytes left", len(rest))
 			}
 			if err != nil {
+				ended := err == io.EOF || err == io.ErrUnexpectedEOF
+				// Of a header that is cut short, splitting sees already that it is none.
+				if _, size, serr := framing.Split(rest, limit); size != 0 || (serr == nil) != ended && serr != iso8583.ErrFrameTPDU {
+					t.Fatalf("the reader says %v, splitting %d bytes and %v", err, size, serr)
+				}
 				return
+			}
+			whole, size, serr := framing.Split(rest, limit)
+			if serr != nil || size == 0 || whole.TPDU != frame.TPDU || !bytes.Equal(whole.Body, frame.Body) {
+				t.Fatalf("split off the whole stream it is another frame (%d bytes, %v)", size, serr)
+			}
+			if part, size, serr := framing.Split(rest[:size-1], limit); serr != nil || size != 0 || part.Body != nil {
+				t.Fatalf("a frame that lacks a byte is split off (%d bytes, %v)", size, serr)
 			}
 			if len(frame.Body) == 0 || len(frame.Body) > limit || cap(frame.Body) > limit {
 				t.Fatalf("a frame of %d bytes", len(frame.Body))
