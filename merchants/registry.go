@@ -20,6 +20,7 @@ import (
 	"kessai/authz/ledger"
 	"kessai/cache"
 	"kessai/customers"
+	"kessai/store"
 )
 
 // Options configures a registry. All of it is needed.
@@ -152,8 +153,7 @@ func openFiles(o Options, batch int, step func(string)) (_ *Registry, err error)
 	if err = examine(dir, &r.seal); err != nil {
 		return nil, err
 	}
-	if r.db, err = badger.Open(storeOptions(filepath.Join(dir, "store"))); err != nil {
-		r.db = nil // what badger gives beside an error cannot be closed
+	if r.db, err = store.Open(storeOptions(filepath.Join(dir, "store"))); err != nil {
 		return nil, fmt.Errorf("open registry: %w", err)
 	}
 	return r, nil

@@ -198,9 +198,34 @@ func OpenCopy(o badger.Options) (*badger.DB, error) {
 // Open opens a store. Beside an error it gives nil: what badger gives there
 // cannot even be closed.
 func Open(o badger.Options) (*badger.DB, error) {
+	if err := removeUnbegun(o.Dir); err != nil {
+		return nil, err
+	}
 	db, err := badger.Open(o)
 	if err != nil {
 		return nil, err
 	}
 	return db, nil
+}
+
+// removeUnbegun removes log files that hold nothing, not even their length. A
+// process that ends between the two steps in which badger makes a log (open, set
+// the length) leaves one, and badger then refuses to open the store: it takes the
+// file for one that it has just made itself.
+func removeUnbegun(dir string) error {
+	files, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, f := range files {
+		if ext := filepath.Ext(f.Name()); ext != ".mem" && ext != ".vlog" {
+			continue
+		}
+		if info, e := f.Info(); e != nil {
+			err = errors.Join(err, e)
+		} else if info.Size() == 0 {
+			err = errors.Join(err, os.Remove(filepath.Join(dir, f.Name())))
+		}
+	}
+	return err
 }

@@ -150,3 +150,35 @@ func TestHalfWrittenTableIsPassedOver(t *testing.T) {
 		t.Fatal("a table that the manifest names is gone, and nobody noticed")
 	}
 }
+
+// TestOpenAfterAKillBetweenTwoSteps opens a store beside whose logs a process has
+// left ones that it had not begun to write when it was killed.
+func TestOpenAfterAKillBetweenTwoSteps(t *testing.T) {
+	for _, name := range []string{"00099.mem", "000099.vlog"} {
+		killed := func() string {
+			dir := t.TempDir()
+			fill(t, dir)
+			if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			return dir
+		}
+		if db, err := badger.Open(testOptions(killed())); err == nil {
+			_ = db.Close()
+			t.Fatalf("%s: badger opens it by itself: Open need not help any more", name)
+		}
+		db, err := Open(testOptions(killed()))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		for i := range 7 {
+			err := db.View(func(txn *badger.Txn) error { _, err := txn.Get(fmt.Appendf(nil, "key%d", i)); return err })
+			if err != nil {
+				t.Errorf("%s: key%d: %v", name, i, err)
+			}
+		}
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
