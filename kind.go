@@ -20,12 +20,18 @@ const (
 	Completion            // 0120 or 0220 naming a hold: posts all or part of it
 	Release               // 0120 or 0220 naming a hold, amount zero: ends it without money
 	Reversal              // 0400, 0420: undoes all or part of an earlier transaction
+	Load                  // 0200, 40 from account 00 to 60: puts value on a medium
+	Unload                // 0200, 40 from account 60 to 00: takes value off a medium
+	PursePurchase         // 0200, 00 from account 60: pays with the value on a medium
+	PurseInquiry          // 0100 or 0200, 31 of account 60: what is on a medium
+	PurseSettlement       // 0220, 40 or 00 with account 60: the medium's counter tells what was written
 	numKinds
 )
 
 var kindNames = [numKinds]string{
 	"none", "purchase", "cash_back", "refund", "balance_inquiry", "verification",
 	"pre_authorization", "increment", "completion", "release", "reversal",
+	"load", "unload", "purse_purchase", "purse_inquiry", "purse_settlement",
 }
 
 // Kinds lists every kind of transaction, in the order of their numbers.
@@ -53,6 +59,9 @@ func ParseKind(s string) (Kind, bool) {
 	}
 	return KindNone, false
 }
+
+// OnPurse reports whether the kind is about the value that a medium carries.
+func (k Kind) OnPurse() bool { return k >= Load && k <= PurseSettlement }
 
 // FollowsUp reports whether the kind always names an earlier transaction.
 // A refund may name one, and need not.
@@ -83,6 +92,7 @@ type ResponseCode uint8
 const (
 	Approved               ResponseCode = 0
 	InvalidMerchant        ResponseCode = 3
+	PickUpCard             ResponseCode = 4
 	DoNotHonour            ResponseCode = 5
 	PartialApproval        ResponseCode = 10
 	InvalidTransaction     ResponseCode = 12
@@ -97,6 +107,7 @@ const (
 	NotPermittedToCard     ResponseCode = 57
 	NotPermittedToTerminal ResponseCode = 58
 	AmountLimit            ResponseCode = 61
+	SecurityViolation      ResponseCode = 63
 	CountLimit             ResponseCode = 65
 	TooLate                ResponseCode = 68
 	NoReasonToDecline      ResponseCode = 85
@@ -107,6 +118,7 @@ const (
 var codeTexts = map[ResponseCode]string{
 	Approved:               "approved",
 	InvalidMerchant:        "invalid merchant",
+	PickUpCard:             "keep the card",
 	DoNotHonour:            "do not honour",
 	PartialApproval:        "approved for a part of the amount",
 	InvalidTransaction:     "invalid transaction",
@@ -121,6 +133,7 @@ var codeTexts = map[ResponseCode]string{
 	NotPermittedToCard:     "transaction not permitted to this card",
 	NotPermittedToTerminal: "transaction not permitted to this terminal",
 	AmountLimit:            "exceeds an amount limit",
+	SecurityViolation:      "security violation",
 	CountLimit:             "exceeds a count limit",
 	TooLate:                "too late: the hold has ended",
 	NoReasonToDecline:      "no reason to decline",
