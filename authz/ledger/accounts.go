@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"regexp"
+	"strings"
 
 	"kessai"
 )
@@ -11,11 +12,13 @@ import (
 // AccountKind says what an account is for.
 type AccountKind uint8
 
-// The kinds of account. Clearing accounts stand for the world outside.
+// The kinds of account. Clearing accounts stand for the world outside; what is
+// in an e-money account is on a medium, and all of them together are the float.
 const (
 	CustomerAccount AccountKind = iota + 1
 	MerchantAccount
 	ClearingAccount
+	EMoneyAccount
 )
 
 // AccountSpec asks for an account.
@@ -41,6 +44,9 @@ type accountRow struct {
 	balance, held int64
 	packed        uint64 // overdraft (40 bits), currency (16), kind (8)
 	rest          uint64 // the half of the name's digest that the index does not have
+
+	// An e-money account has no overdraft and no holds of its own. In their place
+	// it has its medium's counter and its newest transaction: see purse.go.
 }
 
 // label is what never changes of an account and is rarely asked for.
@@ -55,14 +61,36 @@ func packAccount(spec *AccountSpec) uint64 {
 
 func (a *accountRow) kind() AccountKind         { return AccountKind(a.packed) }
 func (a *accountRow) currency() kessai.Currency { return kessai.Currency(a.packed >> 8) }
-func (a *accountRow) overdraft() int64          { return int64(a.packed >> 24) }
 func (a *accountRow) setOverdraft(v int64)      { a.packed = a.packed&(1<<24-1) | uint64(v)<<24 }
-func (a *accountRow) available() int64          { return a.balance - a.held + a.overdraft() }
 
-// account gives the account of a row, with its label.
+// overdraft is how far below zero the account may go.
+func (a *accountRow) overdraft() int64 {
+	if a.kind() == EMoneyAccount {
+		return 0
+	}
+	return int64(a.packed >> 24)
+}
+
+// available is what can be spent.
+func (a *accountRow) available() int64 {
+	if a.kind() == EMoneyAccount {
+		return a.balance
+	}
+	return a.balance - a.held + a.overdraft()
+}
+
+// covers reports whether the account must cover what is debited to it.
+func (a *accountRow) covers() bool { return a.kind() == CustomerAccount || a.kind() == EMoneyAccount }
+
+// account gives the account of a row, with its label. What is held of an e-money
+// account is not known here.
 func (a *accountRow) account(id AccountID, l label) Account {
+	held := a.held
+	if a.kind() == EMoneyAccount {
+		held = 0
+	}
 	return Account{
-		ID: id, Balance: a.balance, Held: a.held,
+		ID: id, Balance: a.balance, Held: held,
 		AccountSpec: AccountSpec{Name: l.name, Kind: a.kind(), Currency: a.currency(), Opening: l.opening, Overdraft: a.overdraft()},
 	}
 }
@@ -92,7 +120,7 @@ func (s *state) confirm(id AccountID, name string) error {
 	return nil
 }
 
-var accountName = regexp.MustCompile(`^(customer|merchant)/[!-~]{1,64}$`)
+var accountName = regexp.MustCompile(`^((customer|merchant)/[!-~]{1,64}|purse/[0-9a-f]{32})$`)
 
 // accountChunk is the number of accounts that are opened in one block.
 const accountChunk = 300
@@ -134,9 +162,12 @@ func (s *state) checkSpecs(specs []AccountSpec) error {
 		was := s.accounts.get(uint64(s.accountNumber(a.Name)))
 		switch {
 		case !accountName.MatchString(a.Name):
-			return fmt.Errorf("account %d of %d has a name that is not customer/ID or merchant/ID", i+1, len(specs))
-		case a.Kind != CustomerAccount && a.Kind != MerchantAccount:
-			return fmt.Errorf("account %s is neither a customer's nor a merchant's", a.Name)
+			return fmt.Errorf("account %d of %d has a name that is not customer/ID, merchant/ID or purse/MEDIUM", i+1, len(specs))
+		case a.Kind != CustomerAccount && a.Kind != MerchantAccount && a.Kind != EMoneyAccount,
+			(a.Kind == EMoneyAccount) != strings.HasPrefix(a.Name, pursePrefix):
+			return fmt.Errorf("account %s is not of the kind that its name says", a.Name)
+		case a.Kind == EMoneyAccount && (a.Opening != 0 || a.Overdraft != 0):
+			return fmt.Errorf("account %s: a medium's account begins with nothing and has no overdraft", a.Name)
 		case !a.Currency.Known():
 			return fmt.Errorf("account %s has a currency that ISO 4217 does not list", a.Name)
 		case a.Opening < 0 || a.Opening > kessai.MaxAmount || a.Overdraft < 0 || a.Overdraft > kessai.MaxAmount:
@@ -151,13 +182,22 @@ func (s *state) checkSpecs(specs []AccountSpec) error {
 // AccountByName finds an account. It compares digests, not names (see nameDigest
 // for what that can miss), so that a million look-ups cost no reading.
 func (b *Book) AccountByName(name string) (Account, bool) {
-	b.mu.RLock()
-	defer b.mu.RUnlock()
-	id := b.state.accountNumber(name)
-	if id == 0 || b.Err() != nil {
+	row, id := b.accountByName(name)
+	if id == 0 {
 		return Account{}, false
 	}
-	return b.state.accounts.get(uint64(id)).account(id, label{name: name}), true
+	a := row.account(id, label{name: name})
+	a.Held += b.heldOnPurse(&row)
+	return a, true
+}
+
+func (b *Book) accountByName(name string) (row accountRow, id AccountID) {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	if id = b.state.accountNumber(name); id == 0 || b.Err() != nil {
+		return accountRow{}, 0
+	}
+	return *b.state.accounts.get(uint64(id)), id
 }
 
 // Account gives one account. Its name and opening balance may have to be read
@@ -171,7 +211,9 @@ func (b *Book) Account(id AccountID) (Account, bool) {
 	if err != nil {
 		b.o.Logf("the name of account %d cannot be read: %v", id, err)
 	}
-	return row.account(id, l), ok && err == nil
+	a := row.account(id, l)
+	a.Held += b.heldOnPurse(&row)
+	return a, ok && err == nil
 }
 
 // openAccounts does what [Book.OpenAccounts] asks of one block.

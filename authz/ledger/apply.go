@@ -15,10 +15,7 @@ func (s *state) apply(t *Tx) error {
 	if uint64(t.ID) != s.txs.n+1 {
 		return fmt.Errorf("transaction %d follows %d", t.ID, s.txs.n)
 	}
-	t.Status = t.firstStatus()
-	if t.Status == Pending {
-		t.Held, t.Deadline = t.Amount, t.Time+t.HoldFor*int64(time.Second)
-	}
+	t.begin()
 	if t.Code.IsApproval() {
 		if err := s.effect(t); err != nil {
 			return fmt.Errorf("transaction %d: %w", t.ID, err)
@@ -51,13 +48,15 @@ func (s *state) effect(t *Tx) error {
 			return nil
 		}
 		return s.undo(t)
+	case kessai.Load, kessai.Unload, kessai.PursePurchase, kessai.PurseInquiry, kessai.PurseSettlement:
+		return s.effectOnPurse(t)
 	}
 	return nil
 }
 
 func (s *state) effectOnHold(t *Tx) error {
 	h := s.txs.edit(uint64(t.Original))
-	if h == nil || h.Status != Pending {
+	if h == nil || h.Status != Pending || h.Kind.OnPurse() {
 		return fmt.Errorf("transaction %d is no open hold", t.Original)
 	}
 	if t.Kind == kessai.Increment {
@@ -145,7 +144,7 @@ func (s *state) undo(t *Tx) error {
 
 // move posts an amount that the account must cover.
 func (s *state) move(debit, credit AccountID, amount int64) error {
-	if d := s.accounts.get(uint64(debit)); d != nil && d.kind() == CustomerAccount && d.available() < amount {
+	if d := s.accounts.get(uint64(debit)); d != nil && d.covers() && d.available() < amount {
 		return fmt.Errorf("account %d does not cover %d", debit, amount)
 	}
 	return s.post(debit, credit, amount)
@@ -163,13 +162,15 @@ func (s *state) post(debit, credit AccountID, amount int64) error {
 		return fmt.Errorf("moving %d from account %d to %d: %w", amount, debit, credit, kessai.ErrOverflow)
 	}
 	d.balance, c.balance = from, to
+	s.floats(d, -amount)
+	s.floats(c, amount)
 	return nil
 }
 
 // keep changes what is held of an account.
 func (s *state) keep(id AccountID, amount int64) error {
 	a := s.accounts.edit(uint64(id))
-	if a == nil || a.held+amount < 0 || amount > 0 && a.available() < amount {
+	if a == nil || a.kind() == EMoneyAccount || a.held+amount < 0 || amount > 0 && a.available() < amount {
 		return fmt.Errorf("account %d cannot hold %d more", id, amount)
 	}
 	a.held += amount
@@ -179,7 +180,7 @@ func (s *state) keep(id AccountID, amount int64) error {
 // expire ends a hold whose deadline has passed.
 func (s *state) expire(id kessai.TxID) error {
 	h := s.txs.edit(uint64(id))
-	if h == nil || h.Status != Pending || h.Deadline > s.time {
+	if h == nil || h.Status != Pending || h.Kind.OnPurse() || h.Deadline > s.time {
 		return fmt.Errorf("transaction %d is no hold that is due", id)
 	}
 	return s.endHold(h, Expired, 0)
@@ -189,6 +190,9 @@ func (s *state) expire(id kessai.TxID) error {
 func (s *state) openAccount(spec AccountSpec) error {
 	if was := s.accountNumber(spec.Name); was != 0 {
 		return fmt.Errorf("account number %d is opened twice", was)
+	}
+	if spec.Kind == EMoneyAccount && (spec.Overdraft != 0 || spec.Opening != 0) {
+		return fmt.Errorf("account %s is opened with money or an overdraft", spec.Name)
 	}
 	if spec.Overdraft < 0 || spec.Overdraft > kessai.MaxAmount {
 		return fmt.Errorf("an account cannot have an overdraft of %d", spec.Overdraft)
@@ -210,7 +214,7 @@ func clearingName(c kessai.Currency) string { return "clearing/" + c.String() }
 // setOverdraft changes how far below zero an account may go.
 func (s *state) setOverdraft(id AccountID, overdraft int64) error {
 	a := s.accounts.edit(uint64(id))
-	if a == nil || overdraft < 0 || overdraft > kessai.MaxAmount {
+	if a == nil || a.kind() == EMoneyAccount || overdraft < 0 || overdraft > kessai.MaxAmount {
 		return fmt.Errorf("cannot set the overdraft of account %d", id)
 	}
 	a.setOverdraft(overdraft)

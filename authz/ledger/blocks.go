@@ -1,18 +1,16 @@
 package ledger
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"runtime"
 	"sync"
-
-	"github.com/dgraph-io/badger/v4"
 )
 
-// found is a block as it lies in the store.
+// found is a block as it lies in a segment.
 type found struct {
-	number uint64 // by its key
+	at     position
 	raw    []byte
 	block  block
 	hash   [32]byte
@@ -20,13 +18,22 @@ type found struct {
 	parsed chan struct{} // holds one token when block, hash and err are known
 }
 
-// readAhead is the number of blocks that are on their way from the store.
+// readAhead is the number of blocks that are on their way from the disk.
 const readAhead = 8
 
-// readBlocks reads all blocks of a store in order, checks their hashes and their
-// chain, and calls f for each. It ends at the first thing that is wrong. One
-// goroutine reads and others hash, while f does its work with what came before.
-func readBlocks(db *badger.DB, f func(b *block, hash [32]byte, size int) error) (last uint64, hash [32]byte, err error) {
+// chain is how far the blocks of a book are good.
+type chain struct {
+	last uint64
+	hash [32]byte
+	end  position // where the last one ends
+	bad  error    // why what comes next is no block; nil: there seems to be nothing
+}
+
+// readBlocks reads all blocks in a folder in order, checks their hashes and their
+// chain, and calls f for each. It ends at the first that is not as it was written:
+// see judge for what that means. One goroutine reads and others hash, while f
+// does its work with what came before. An error is final.
+func readBlocks(dir string, f func(b *block, hash [32]byte, at position) error) (c chain, err error) {
 	inOrder, toHash, free := make(chan *found, readAhead), make(chan *found, readAhead), make(chan *found, readAhead)
 	stop := make(chan struct{})
 	var running sync.WaitGroup
@@ -36,7 +43,7 @@ func readBlocks(db *badger.DB, f func(b *block, hash [32]byte, size int) error) 
 	running.Go(func() {
 		defer close(inOrder)
 		defer close(toHash)
-		readAll(db, free, stop, func(b *found) {
+		readAll(dir, free, stop, func(b *found) {
 			toHash <- b
 			inOrder <- b // neither is ever full
 		})
@@ -53,80 +60,72 @@ func readBlocks(db *badger.DB, f func(b *block, hash [32]byte, size int) error) 
 	}
 	defer running.Wait()
 	defer close(stop)
+	c.end = position{1, 0}
 	for b := range inOrder {
 		<-b.parsed
-		want := last + 1
+		want := c.last + 1
 		switch {
-		case b.number != want:
-			return last, hash, &Damage{Block: want, What: "it is missing, though later blocks are there"}
+		case errors.Is(b.err, errBlockHash), errors.Is(b.err, errPrefix), errors.Is(b.err, errPadding):
+			c.bad = b.err
+			return c, nil
 		case b.err != nil:
-			err = b.err
+			return c, unreadable(want, b.err)
 		case b.block.number != want:
 			err = fmt.Errorf("another block (%d) is in its place", b.block.number)
-		case b.block.prev != hash:
+		case b.block.prev != c.hash:
 			err = errors.New("it does not follow from the block before it")
 		default:
-			hash = b.hash
-			err = f(&b.block, hash, len(b.raw))
+			err = f(&b.block, b.hash, b.at)
 		}
 		if err != nil {
 			var d *Damage
 			if !errors.As(err, &d) && !errors.Is(err, errSnapshot) {
 				err = &Damage{Block: want, What: err.Error()}
 			}
-			return last, hash, err
+			return c, err
 		}
-		last = want
+		c.last, c.hash, c.end = want, b.hash, position{b.at.segment, b.at.at + extent(len(b.raw))}
 		free <- b
 	}
-	return last, hash, nil
+	return c, nil
 }
 
-// readAll reads the blocks of a store, in the order of their keys, and gives a
-// copy of each to next. What goes wrong is given like a block.
-func readAll(db *badger.DB, free chan *found, stop chan struct{}, next func(*found)) {
-	last := uint64(0)
-	give := func(number uint64, read func(raw []byte) ([]byte, error)) (more bool) {
+// readAll reads the blocks in a folder and gives each to next. What goes wrong is
+// given like a block, as the last.
+func readAll(dir string, free chan *found, stop chan struct{}, next func(*found)) {
+	give := func(at position, read func(raw []byte) ([]byte, error)) error {
 		select {
 		case <-stop:
-			return false
+			return io.ErrClosedPipe
 		case b := <-free:
-			b.number = number
-			b.raw, b.err = read(b.raw[:0])
-			more = b.err == nil
-			next(b)
-			return more
+			b.at = at
+			raw, err := read(b.raw)
+			if b.raw, b.err = raw, err; err == io.EOF {
+				free <- b
+			} else {
+				next(b)
+			}
+			return err
 		}
 	}
-	fail := func(err error) {
-		give(last+1, func(raw []byte) ([]byte, error) { return raw, err })
+	count, err := segments(dir)
+	for n := 1; err == nil && n <= count; n++ {
+		var s *segmentReader
+		if s, err = readSegment(dir, position{n, 0}, 1<<20); err != nil {
+			break
+		}
+		var end error
+		for end == nil {
+			end = give(position{n, s.at}, s.next)
+		}
+		if end == io.EOF && !s.onlyZeros() {
+			end = io.ErrUnexpectedEOF // for judge to look at
+		}
+		if err = s.close(); end != io.EOF {
+			break
+		}
 	}
-	defer func() {
-		// Badger panics over some damage; that is damage too.
-		if p := recover(); p != nil {
-			fail(fmt.Errorf("the store cannot be read: %v", p))
-		}
-	}()
-	err := db.View(func(txn *badger.Txn) error {
-		o := badger.DefaultIteratorOptions
-		o.PrefetchValues = false // reads in this goroutine, where a panic over damaged data can be caught
-		o.Prefix = []byte{'b'}
-		it := txn.NewIterator(o)
-		defer it.Close()
-		for it.Rewind(); it.Valid(); it.Next() {
-			key := it.Item().Key()
-			if len(key) != 9 {
-				return errors.New("the store holds something else in its place")
-			}
-			number := binary.BigEndian.Uint64(key[1:])
-			if !give(number, it.Item().ValueCopy) {
-				return nil
-			}
-			last = number
-		}
-		return nil
-	})
 	if err != nil {
-		fail(err)
+		_ = give(position{}, func(raw []byte) ([]byte, error) { return raw, err })
 	}
 }

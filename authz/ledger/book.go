@@ -80,7 +80,6 @@ func (o *Options) fill() error {
 type Book struct {
 	o       Options
 	lock    *os.File
-	blocks  *badger.DB
 	index   *badger.DB
 	readers readers // of the stores
 	log     *blockLog
@@ -91,6 +90,7 @@ type Book struct {
 	queue  chan *pending
 	queued atomic.Int64  // operations in the queue
 	early  chan struct{} // holds a token when a hold ends earlier than the committer thinks
+	unseen chan struct{} // holds a token when the witness lacks the last block
 
 	maker  sync.Mutex // held by whoever makes a block
 	making batch
@@ -123,10 +123,11 @@ func Open(o Options) (*Book, error) {
 	if err != nil {
 		return nil, err
 	}
-	b.done.Add(2)
+	b.done.Add(3)
 	b.state.files.gentle = !o.unsynced
 	b.lastSave = time.Now()
 	go b.commitLoop()
+	go b.witnessLoop()
 	go b.follow.run()
 	return b, nil
 }
@@ -139,7 +140,7 @@ func open(o Options) (b *Book, err error) {
 	if err := os.MkdirAll(filepath.Join(o.Dir, "book"), 0o700); err != nil {
 		return nil, err
 	}
-	b = &Book{o: o, queue: make(chan *pending, o.MaxQueue), early: make(chan struct{}, 1), failed: make(chan struct{}), stop: make(chan struct{})}
+	b = &Book{o: o, queue: make(chan *pending, o.MaxQueue), early: make(chan struct{}, 1), unseen: make(chan struct{}, 1), failed: make(chan struct{}), stop: make(chan struct{})}
 	if b.lock, err = lockBook(o.Dir); err != nil {
 		return nil, err
 	}
@@ -152,10 +153,10 @@ func open(o Options) (b *Book, err error) {
 			b = nil
 		}
 	}()
-	if err := b.openIndex(); err != nil {
+	if err := b.openBlocks(); err != nil {
 		return b, err
 	}
-	if err := b.openBlocks(); err != nil {
+	if err := b.openIndex(); err != nil {
 		return b, err
 	}
 	return b, b.follow.init(b)
@@ -220,8 +221,8 @@ func emptyState(dir string, resident int) (*state, error) {
 	return s, nil
 }
 
-// openBlocks checks the block store and the witness, puts right what a crash may
-// have left, and opens them for writing.
+// openBlocks checks the blocks and the witness, puts right what a crash may have
+// left, and opens them for writing.
 func (b *Book) openBlocks() error {
 	if err := os.MkdirAll(blocksDir(b.o.Dir), 0o700); err != nil {
 		return err
@@ -249,52 +250,51 @@ func (b *Book) openBlocks() error {
 		return err
 	}
 	if b.state.txs.n > 1<<20 {
-		debug.FreeOSMemory() // checking and reading a big book leaves hundreds of megabytes behind
+		debug.FreeOSMemory() // reading a big book leaves hundreds of megabytes behind
 	}
 	b.snapBlock.Store(l.start)
 	b.snapTxs.Store(l.startTxs)
-	if b.blocks, err = store.Open(storeOptions(blocksDir(b.o.Dir), true, b.o.Logf)); err != nil {
-		return &Damage{Block: 0, What: err.Error()}
-	}
-	if b.log, err = openBlockLog(blocksDir(b.o.Dir)); err != nil {
+	if b.witness, err = openWitness(witnessPath(b.o.Dir), l.slots); err != nil {
 		return err
 	}
-	if b.witness, err = openWitness(witnessPath(b.o.Dir)); err != nil {
+	if l.last == 0 {
+		if err := b.begin(l); err != nil {
+			return err
+		}
+	}
+	if b.log, err = openLog(blocksDir(b.o.Dir), l, !b.o.unsynced); err != nil {
 		return err
 	}
 	return b.putRight(l)
 }
 
-// putRight makes store and witness end at the same block again after a crash
-// between the two writes.
+// putRight makes the book end at a whole block, and the witness with it, after a
+// crash or where the end of the blocks was damaged.
 func (b *Book) putRight(l *loaded) error {
-	if l.last > 0 {
-		if _, _, _, err := getBlock(b.blocks, l.last); err != nil {
+	if l.tail.dirty {
+		if l.putBack == nil {
+			b.o.Logf("block %d was being written when the gateway stopped, and nobody was told of it; what there is of it, at %v, is removed", l.last+1, l.tail.first)
+		}
+		if err := b.log.zero(&l.tail); err != nil {
 			return err
 		}
 	}
-	switch {
-	case l.last == 0 && l.putBack == nil:
-		return b.begin()
-	case l.putBack != nil:
-		b.o.Logf("the store lacked block %d, which was being written when the gateway stopped; the witness had it whole, and it was put back", l.putBack.number)
-		return b.storeBlock(l.putBack.number, l.putBack.raw)
-	case l.behind:
-		b.o.Logf("the witness lacked block %d, which was being written when the gateway stopped; it was added", l.last)
-		_, _, raw, err := getBlock(b.blocks, l.last)
-		if err != nil {
+	if l.putBack != nil {
+		b.o.Logf("block %d, the last one, was lost or damaged; the witness had it whole, and it was put back", l.putBack.number)
+		if err := b.log.write(l.putBack.number, l.putBack.raw); err != nil {
 			return err
 		}
-		return b.witness.put(l.last, raw)
 	}
-	return nil
+	return b.witnessEnd()
 }
 
-// begin makes room in the witness of a new book, and makes sure that the names
-// of its folders and files are on disk before anything is in them.
-func (b *Book) begin() error {
-	if err := b.witness.begin(); err != nil {
-		return err
+// begin makes the witness of a new book, and makes sure that the names of its
+// folders and files are on disk before anything is in them.
+func (b *Book) begin(l *loaded) error {
+	if len(l.slots) == 0 {
+		if err := b.witness.begin(); err != nil {
+			return err
+		}
 	}
 	for _, dir := range []string{blocksDir(b.o.Dir), filepath.Join(b.o.Dir, "book"), b.o.Dir} {
 		if err := syncDir(dir); err != nil {
@@ -304,33 +304,28 @@ func (b *Book) begin() error {
 	return nil
 }
 
-// storeBlock returns when a block is in the store, and on disk.
-func (b *Book) storeBlock(number uint64, raw []byte) error {
-	err := b.blocks.Update(func(txn *badger.Txn) error { return txn.Set(blockKey(number), raw) })
-	if err == nil && !b.o.unsynced {
-		err = b.log.sync()
-	}
-	return err
-}
-
 // release closes whatever is open. After a failure badger and the lock stay as
 // they are until the process ends: badger would try to write what it has, and not
 // come back.
 func (b *Book) release() error {
 	var errs []error
+	if b.log != nil {
+		b.log.halt()
+	}
 	if b.Err() != nil {
 		return nil
+	}
+	if b.log != nil {
+		if b.witness != nil {
+			errs = append(errs, b.log.flush(), b.witnessEnd())
+		}
+		errs = append(errs, b.log.close())
 	}
 	if b.witness != nil {
 		errs = append(errs, b.witness.close())
 	}
-	if b.log != nil {
-		errs = append(errs, b.log.close())
-	}
-	for _, db := range []*badger.DB{b.index, b.blocks} {
-		if db != nil {
-			errs = append(errs, db.Close())
-		}
+	if b.index != nil {
+		errs = append(errs, b.index.Close())
 	}
 	if b.state != nil {
 		b.mu.Lock() // readers find nothing from here on
@@ -343,8 +338,8 @@ func (b *Book) release() error {
 	return errors.Join(errs...)
 }
 
-// Close waits for what is queued, writes a snapshot and closes the store. After
-// a failure it writes nothing.
+// Close waits for what is queued, writes a snapshot and the witness, and closes
+// the files. After a failure it writes nothing.
 func (b *Book) Close() error {
 	b.gate.Lock()
 	if b.closed {

@@ -18,6 +18,7 @@ var (
 
 func TestMain(m *testing.M) {
 	fileSize = 1 << 20 // so that files of pages begin and end
+	firstSegment, mostSegment = 320<<10, 640<<10
 	os.Exit(m.Run())
 }
 

@@ -350,11 +350,26 @@ func (t *batch) one(s *state, op *Op, out *Outcome) (err error) {
 		out.Tx.Code = kessai.SystemMalfunction
 		return nil
 	}
+	if first, ok := s.settles(op); ok {
+		if err := t.enter(s, &first, nil); err != nil {
+			return err
+		}
+		s.heard(op.Purse, &first)
+	}
 	out.Tx = s.decide(op)
-	if err := s.apply(&out.Tx); err != nil {
+	if err := t.enter(s, &out.Tx, op.Note); err != nil {
 		return err
 	}
-	t.body = appendTx(t.body, &out.Tx, op.Note)
+	s.heard(op.Purse, &out.Tx)
+	return nil
+}
+
+// enter carries out a transaction that was decided, and puts it into the block.
+func (t *batch) enter(s *state, tx *Tx, note []byte) error {
+	if err := s.apply(tx); err != nil {
+		return err
+	}
+	t.body = appendTx(t.body, tx, note)
 	t.count++
 	return nil
 }
@@ -377,12 +392,11 @@ func (t *batch) alias(s *state, op *Op, out *Outcome) error {
 	return nil
 }
 
-// write encodes the block and writes it to the store and to the witness, side by
-// side. It returns when both are on disk.
+// write encodes the block and returns when it is on disk.
 func (b *Book) write(t *batch) error {
 	t.raw, b.state.hash = t.block.append(t.raw[:0])
 	if len(t.raw) > maxBlock {
-		return fmt.Errorf("block %d has %d bytes, more than the %d that the witness holds", t.number, len(t.raw), maxBlock)
+		return fmt.Errorf("block %d has %d bytes, more than the %d that are allowed", t.number, len(t.raw), maxBlock)
 	}
 	b.state.block = t.number
 	started := time.Now()
@@ -391,15 +405,11 @@ func (b *Book) write(t *batch) error {
 	return err
 }
 
-// sync puts a block on disk, in the store and in the witness.
+// sync puts a block on disk. The witness hears of it later.
 func (b *Book) sync(number uint64, raw []byte) error {
-	seen := make(chan error, 1)
-	go func() {
-		seen <- b.witness.put(number, raw)
-	}()
-	err := b.storeBlock(number, raw)
-	if werr := <-seen; err == nil {
-		err = werr
+	err := b.log.write(number, raw)
+	if err == nil {
+		token(b.unseen)
 	}
 	return err
 }
@@ -446,9 +456,9 @@ func (p *pending) untouched() error {
 // between two looks at it.
 const minFree = 256 << 20
 
-// roomOnDisk refuses to go on when the disk is nearly full. Badger writes into
-// files that it has mapped; when the disk has no room for a page of them the
-// kernel kills the process, and nobody would hear why.
+// roomOnDisk refuses to go on when the disk is nearly full. Badger, which keeps the
+// index, writes into files that it has mapped; when the disk has no room for a page
+// of them the kernel kills the process, and nobody would hear why.
 func (b *Book) roomOnDisk() error {
 	var st syscall.Statfs_t
 	if err := syscall.Statfs(b.o.Dir, &st); err != nil {

@@ -1,25 +1,16 @@
 package ledger
 
 import (
-	"bytes"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
-	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"kessai"
-	"kessai/store"
 )
 
 // writeSample makes a closed book with a number of blocks and gives its report.
@@ -56,45 +47,49 @@ type spot struct {
 	block  uint64
 }
 
-// spots finds where each block lies in the store's files.
-func spots(t *testing.T, dir string) []spot {
+// spots gives every byte that was written of a book's blocks.
+func spots(t *testing.T, dir string) (all []spot) {
 	t.Helper()
-	var all []spot
-	found := make(map[uint64]bool)
-	db := must(store.OpenCopy(storeOptions(copyOfStore(t, dir), false, nil)))
-	defer db.Close()
-	_, _, err := readBlocks(db, func(*block, [32]byte, int) error { return nil })
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range must(os.ReadDir(blocksDir(dir))) {
-		file := filepath.Join(blocksDir(dir), e.Name())
-		content := must(os.ReadFile(file))
-		for n := uint64(1); ; n++ {
-			_, _, raw, err := getBlock(db, n)
-			if err != nil {
-				break
-			}
-			if at := bytes.Index(content, raw); at >= 0 {
-				found[n] = true
-				for i := range raw {
-					all = append(all, spot{file, int64(at + i), n})
-				}
-			}
+	for i, p := range lie(t, dir) {
+		for at := range p.size {
+			all = append(all, spot{segmentPath(blocksDir(dir), p.segment), p.at + at, uint64(i + 1)})
 		}
-	}
-	if len(found) == 0 {
-		t.Fatal("no block was found on disk")
 	}
 	return all
 }
 
-func copyOfStore(t *testing.T, dir string) string {
-	to := filepath.Join(t.TempDir(), "store")
-	if err := store.Copy(blocksDir(dir), to); err != nil {
+// placed is where a block lies, and what it takes.
+type placed struct {
+	position
+	size int64
+	raw  []byte
+}
+
+// lie gives the places of all blocks of a book.
+func lie(t testing.TB, dir string) (all []placed) {
+	t.Helper()
+	c, err := readBlocks(blocksDir(dir), func(b *block, _ [32]byte, at position) error {
+		raw, _ := b.append(nil)
+		all = append(all, placed{at, extent(len(raw)), raw})
+		return nil
+	})
+	if err != nil || c.bad != nil || len(all) == 0 {
+		t.Fatal(len(all), c.bad, err)
+	}
+	return all
+}
+
+// setWitness makes the witness what it is after a block, as a crash leaves it
+// that comes before it has followed.
+func setWitness(t testing.TB, dir string, raw []byte) {
+	t.Helper()
+	if err := os.Remove(witnessPath(dir)); err != nil {
 		t.Fatal(err)
 	}
-	return to
+	w := must(openWitness(witnessPath(dir), nil))
+	if err := errors.Join(w.begin(), w.put(0, raw), w.close()); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func flip(t *testing.T, file string, at int64, bit byte) {
@@ -107,59 +102,28 @@ func flip(t *testing.T, file string, at int64, bit byte) {
 	must(f.WriteAt(b[:], at))
 }
 
-// inChildren runs the rest of a test in processes of its own, a few rounds each,
-// because badger gives nothing back of what a failed opening took. In the child
-// it gives the seed; in the parent it reports that the work is done.
-func inChildren(t *testing.T, children int) (rnd *rand.Rand, done bool) {
-	t.Helper()
-	const env = "KESSAI_TEST_SEED"
-	if seed, err := strconv.ParseUint(os.Getenv(env), 10, 64); err == nil {
-		return rand.New(rand.NewPCG(seed, 7)), false
-	}
-	switch {
-	case raceEnabled:
-		children = 1
-	case os.Getenv("KESSAI_SOAK") != "":
-		children *= 20
-	}
-	var running sync.WaitGroup
-	places := make(chan struct{}, 2*runtime.NumCPU()) // they wait for the disk half of the time
-	for i := range children {
-		places <- struct{}{}
-		running.Go(func() {
-			c := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
-			c.Env = append(os.Environ(), fmt.Sprintf("%s=%d", env, i))
-			if out, err := c.CombinedOutput(); err != nil {
-				t.Errorf("seed %d: %v\n%s", i, err, out)
-			}
-			<-places
-		})
-	}
-	running.Wait()
-	return nil, true
-}
-
 // TestFlippedByte flips one bit at a time, at random places of the block data on
 // disk (1,000 places in all). Verify has to find it and Open has to refuse it,
 // naming the block; only where it hits the very last block may the witness put
-// it right.
+// it right, if it has come so far.
 func TestFlippedByte(t *testing.T) {
-	rnd, done := inChildren(t, 10)
-	if done {
-		return
-	}
 	const blocks = 60
-	flips := 50
-	if raceEnabled { // make test runs it once more, in full
-		flips = 10
+	flips := 500
+	switch {
+	case raceEnabled: // make test runs it once more, in full
+		flips = 20
+	case os.Getenv("KESSAI_SOAK") != "":
+		flips *= 20
 	}
-	for _, unclean := range []bool{false, true} { // in a table; in the log that a crash leaves
+	for _, behind := range []bool{false, true} { // a witness that lacks the last block
 		dir := t.TempDir()
 		want := writeSample(t, dir, blocks)
-		if unclean {
-			dir = crashed(t, dir)
-		}
 		all := spots(t, dir)
+		if behind {
+			withoutSnapshot(t, dir)
+			setWitness(t, dir, lie(t, dir)[blocks-2].raw)
+		}
+		rnd := rand.New(rand.NewPCG(7, uint64(flips)))
 		for range flips {
 			p := all[rnd.IntN(len(all))]
 			bit := byte(1) << rnd.IntN(8)
@@ -173,36 +137,12 @@ func TestFlippedByte(t *testing.T) {
 	}
 }
 
-// crashed makes the folder that a killed gateway leaves: the blocks are in
-// badger's log and not in a table yet.
-func crashed(t *testing.T, clean string) string {
-	t.Helper()
-	dir := t.TempDir()
-	b := must(Open(Options{Dir: dir}))
-	db := must(store.OpenCopy(storeOptions(copyOfStore(t, clean), false, nil)))
-	defer db.Close()
-	for n := uint64(1); ; n++ {
-		_, _, raw, err := getBlock(db, n)
-		if err != nil {
-			break
-		}
-		if err := b.sync(n, raw); err != nil {
-			t.Fatal(err)
-		}
-	}
-	killed := copyTree(t, dir) // what is in the files while the process runs
-	withoutSnapshot(t, killed)
-	b.fail(errors.New("killed")) // so that closing writes nothing
-	b.Close()
-	return killed
-}
-
 // checkDamage checks what is said of one damaged block.
 func checkDamage(t *testing.T, dir string, damaged, last uint64, want Report) {
 	t.Helper()
 	r, err := Verify(dir, nil)
 	if err == nil {
-		if damaged != last || r.LastHash != want.LastHash || r.PutBack != last {
+		if slots := must(readWitness(witnessPath(dir))); damaged != last || slots[len(slots)-1].number != last || r.LastHash != want.LastHash || r.PutBack != last {
 			t.Fatalf("damage to block %d was not found", damaged)
 		}
 		return
@@ -235,9 +175,9 @@ func listing(t *testing.T, dir string) string {
 // TestFlippedAnywhere flips bits in every file of the book. Whatever it hits, the
 // book is either refused or whole.
 func TestFlippedAnywhere(t *testing.T) {
-	rnd, done := inChildren(t, 3)
-	if done {
-		return
+	rnd, rounds := rand.New(rand.NewPCG(7, 8)), 150
+	if raceEnabled {
+		rounds = 30
 	}
 	clean := t.TempDir()
 	want := writeSample(t, clean, 40)
@@ -249,7 +189,7 @@ func TestFlippedAnywhere(t *testing.T) {
 			}
 		}
 	}
-	for range 50 {
+	for range rounds {
 		dir := copyTree(t, clean)
 		file := filepath.Join(dir, files[rnd.IntN(len(files))])
 		size := must(os.Stat(file)).Size()
@@ -273,8 +213,8 @@ func TestFlippedAnywhere(t *testing.T) {
 	}
 }
 
-// TestCutTail takes blocks away from the end. One that was being written when
-// the gateway stopped is put back from the witness; more are refused.
+// TestCutTail takes blocks away from the end, as if they had never been written.
+// The last one is put back from the witness; more are refused.
 func TestCutTail(t *testing.T) {
 	for _, c := range []struct {
 		cut     int
@@ -282,21 +222,7 @@ func TestCutTail(t *testing.T) {
 	}{{1, 0}, {2, 19}, {5, 16}, {20, 1}} {
 		dir := t.TempDir()
 		want := writeSample(t, dir, 20)
-		db := must(store.Open(storeOptions(blocksDir(dir), true, nil)))
-		err := db.Update(func(txn *badger.Txn) error {
-			for i := range c.cut {
-				if err := txn.Delete(blockKey(uint64(20 - i))); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
+		wipe(t, dir, lie(t, dir)[20-c.cut:])
 		b, err := Open(Options{Dir: dir})
 		if c.refused == 0 {
 			if err != nil || b.state.hash != want.LastHash {
@@ -315,18 +241,39 @@ func TestCutTail(t *testing.T) {
 	}
 }
 
+// wipe writes zeros over blocks.
+func wipe(t testing.TB, dir string, blocks []placed) {
+	t.Helper()
+	for _, p := range blocks {
+		write(t, dir, p.position, make([]byte, p.size))
+	}
+}
+
+// write changes what lies in a segment.
+func write(t testing.TB, dir string, p position, b []byte) {
+	t.Helper()
+	f := must(os.OpenFile(segmentPath(blocksDir(dir), p.segment), os.O_WRONLY, 0))
+	if _, err := f.WriteAt(b, p.at); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestWitness damages the witness instead of the store.
 func TestWitness(t *testing.T) {
 	dir := t.TempDir()
-	want := writeSample(t, dir, 9) // block 9 is in slot 1, block 8 in slot 0
+	want := writeSample(t, dir, 9)
+	newest := must(readWitness(witnessPath(dir)))[1].slot
 	for _, c := range []struct {
 		name  string
 		spoil func(dir string)
 		fine  bool
 	}{
-		{"newest slot torn", func(d string) { flip(t, witnessPath(d), slotSize+100, 1) }, true},
-		{"older slot torn", func(d string) { flip(t, witnessPath(d), 100, 1) }, true},
-		{"both torn", func(d string) { flip(t, witnessPath(d), 100, 1); flip(t, witnessPath(d), slotSize+100, 1) }, false},
+		{"newest slot torn", func(d string) { flip(t, witnessPath(d), int64(newest)*slotSize+50, 1) }, true},
+		{"older slot torn", func(d string) { flip(t, witnessPath(d), int64(1-newest)*slotSize+50, 1) }, true},
+		{"both torn", func(d string) { flip(t, witnessPath(d), 50, 1); flip(t, witnessPath(d), slotSize+50, 1) }, false},
 		{"gone", func(d string) { os.Remove(witnessPath(d)) }, false},
 		{"of another book", func(d string) {
 			other := t.TempDir()

@@ -26,6 +26,10 @@ func (op *Op) check() error {
 		return fmt.Errorf("%w: a %s names no original", errOp, op.Kind)
 	case op.Kind.FollowsUp() || op.Kind == kessai.Refund && !op.Original.IsZero():
 		return nil
+	case op.Kind.OnPurse() && op.Purse == nil:
+		return fmt.Errorf("%w: a %s without what the medium said", errOp, op.Kind)
+	case op.Kind.OnPurse():
+		return nil
 	case op.Customer == 0 || op.Shop == 0 || op.Customer == op.Shop:
 		return fmt.Errorf("%w: a %s without its two accounts", errOp, op.Kind)
 	}
@@ -96,6 +100,8 @@ func (s *state) decide(op *Op) Tx {
 		s.decideOnHold(&t, op)
 	case kessai.Reversal:
 		s.decideReversal(&t, op)
+	case kessai.Load, kessai.Unload, kessai.PursePurchase, kessai.PurseInquiry, kessai.PurseSettlement:
+		s.decideOnPurse(&t, op)
 	default:
 		t.Code = kessai.InvalidTransaction
 	}
@@ -112,43 +118,57 @@ func (s *state) fits(t *Tx, ids ...AccountID) kessai.ResponseCode {
 	return kessai.Approved
 }
 
-// spend decides how much of the requested amount the customer can spend.
-func (s *state) spend(t *Tx, op *Op, partial bool) (int64, kessai.ResponseCode) {
-	if code := s.fits(t, t.Customer, t.Shop); code != kessai.Approved {
-		return 0, code
-	}
-	if op.Amount == 0 {
-		return 0, kessai.InvalidAmount
-	}
+// limited is a running limit and whose it is.
+type limited struct {
+	Limit
+	who  subject
+	flag Counted
+}
+
+// limit decides whether running limits allow the requested amount, and notes
+// against which of them it counts.
+func (s *state) limit(t *Tx, op *Op, limits ...limited) kessai.ResponseCode {
 	t.Counted = 0
-	for _, l := range [...]struct {
-		Limit
-		who  subject
-		flag Counted
-	}{
-		{op.MediumLimit, mediumSubject(t.Medium), CountedMedium},
-		{op.TerminalLimit, terminalSubject(t.Terminal), CountedTerminal},
-	} {
+	for i := range limits {
+		l := &limits[i]
 		if l.isZero() {
 			continue
 		}
 		u := s.usage[l.who.shard()][l.who]
 		if l.MaxCount > 0 && u.count >= l.MaxCount && t.Kind != kessai.Increment {
-			return 0, kessai.CountLimit
+			return kessai.CountLimit
 		}
 		if l.MaxTotal > 0 && op.Amount > l.MaxTotal-u.total {
-			return 0, kessai.AmountLimit
+			return kessai.AmountLimit
 		}
 		t.Counted |= l.flag
 	}
-	amount, code := op.Amount, kessai.Approved
-	if have := s.accounts.get(uint64(t.Customer)).available(); amount > have {
+	return kessai.Approved
+}
+
+// spend decides how much of the requested amount the customer can spend.
+func (s *state) spend(t *Tx, op *Op, partial bool) (int64, kessai.ResponseCode) {
+	debit, credit := t.sides()
+	if code := s.fits(t, debit, credit); code != kessai.Approved {
+		return 0, code
+	}
+	if op.Amount == 0 {
+		return 0, kessai.InvalidAmount
+	}
+	code := s.limit(t, op,
+		limited{op.MediumLimit, mediumSubject(t.Medium), CountedMedium},
+		limited{op.TerminalLimit, terminalSubject(t.Terminal), CountedTerminal})
+	if code != kessai.Approved {
+		return 0, code
+	}
+	amount := op.Amount
+	if have := s.accounts.get(uint64(debit)).available(); amount > have {
 		if !partial || have <= 0 {
 			return 0, kessai.InsufficientFunds
 		}
 		amount, code = have, kessai.PartialApproval
 	}
-	if _, err := kessai.Add(s.accounts.get(uint64(t.Shop)).balance, amount); err != nil {
+	if _, err := kessai.Add(s.accounts.get(uint64(credit)).balance, amount); err != nil {
 		return 0, kessai.InvalidAmount
 	}
 	return amount, code
@@ -256,7 +276,8 @@ func (s *state) decideReversal(t *Tx, op *Op) {
 		return
 	}
 	switch {
-	case o.Kind == kessai.Reversal || o.Kind == kessai.Release || o.Status == Captured:
+	case o.Kind == kessai.Reversal || o.Kind == kessai.Release || o.Status == Captured,
+		o.onMedium(): // only the medium undoes what it wrote
 		t.Code = kessai.InvalidTransaction
 		return
 	case o.Status != Posted && o.Status != Pending:

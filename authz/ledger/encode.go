@@ -200,6 +200,11 @@ func appendFirst(dst []byte, t *Tx) []byte {
 	}
 	set(hasNote, t.HasNote)
 	dst[flagAt] = flags
+	if t.Kind.OnPurse() {
+		dst = binary.AppendUvarint(dst, uint64(t.Purse))
+		dst = binary.AppendUvarint(dst, uint64(t.Counter))
+		dst = binary.AppendUvarint(dst, uint64(t.Before))
+	}
 	return dst
 }
 
@@ -348,6 +353,9 @@ func (d *decoder) first() (t Tx) {
 		t.HoldFor = d.varint()
 	}
 	t.HasNote = flags&hasNote != 0
+	if t.Kind.OnPurse() {
+		t.Purse, t.Counter, t.Before = AccountID(d.uvarint()), uint32(d.uvarint()), kessai.TxID(d.uvarint())
+	}
 	return t
 }
 

@@ -21,6 +21,7 @@ func (s *state) fill() error {
 	if err := s.fillAccounts(); err != nil {
 		return err
 	}
+	s.accounts.each(func(a *accountRow) { s.floats(a, a.balance) })
 	if err := s.fillBriefs(); err != nil {
 		return err
 	}

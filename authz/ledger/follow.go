@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
 
 	"kessai"
 )
@@ -74,9 +75,21 @@ func indexKey(m kessai.MerchantID, day int32, id kessai.TxID) []byte {
 	return binary.BigEndian.AppendUint64(k, uint64(id))
 }
 
-// indexOptions are badger's for the index, which is small and written rarely.
+// indexOptions are badger's for the index, which is small and written rarely. It
+// is never synced: it can be made anew.
 func indexOptions(dir string, logf func(string, ...any)) badger.Options {
-	return storeOptions(dir, false, logf).WithMemTableSize(16 << 20).WithNumMemtables(2)
+	return badger.DefaultOptions(dir).
+		WithDetectConflicts(false). // one writer
+		WithCompression(options.None).
+		WithBlockCacheSize(0).
+		WithChecksumVerificationMode(options.OnBlockRead).
+		WithMemTableSize(16 << 20).
+		WithNumMemtables(2).
+		WithValueThreshold(256 << 10).
+		WithNumCompactors(2).
+		WithValueLogFileSize(1 << 20). // nothing is ever big enough for the value log
+		WithMetricsEnabled(false).
+		WithLogger(badgerLog{logf})
 }
 
 // checkIndex refuses an index of an older form, which kept the snapshots too.
@@ -388,7 +401,7 @@ func (b *Book) Note(id kessai.TxID) ([]byte, error) {
 	if !ok || !t.HasNote {
 		return nil, nil
 	}
-	blk, _, _, err := getBlock(b.blocks, t.Block)
+	blk, _, _, err := b.log.block(t.Block)
 	if err != nil {
 		return nil, err
 	}

@@ -44,13 +44,7 @@ func Generate(o Options, want Sample) error {
 		err = g.block(g.transactions)
 	}
 	if err == nil {
-		err = b.blocks.Sync()
-	}
-	if err == nil && len(g.before) > 0 {
-		err = b.witness.put(b.state.block-1, g.before)
-	}
-	if err == nil {
-		err = b.witness.put(b.state.block, g.t.raw)
+		err = b.log.flush()
 	}
 	if err == nil {
 		err = b.follow.await(b.state.txs.n)
@@ -60,14 +54,13 @@ func Generate(o Options, want Sample) error {
 
 // maker makes the blocks of a book.
 type maker struct {
-	b      *Book
-	t      batch
-	want   Sample
-	rnd    *rand.Rand
-	now    time.Time
-	before []byte // the block before the last
-	holds  []kessai.TxID
-	shops  []shop
+	b     *Book
+	t     batch
+	want  Sample
+	rnd   *rand.Rand
+	now   time.Time
+	holds []kessai.TxID
+	shops []shop
 }
 
 type shop struct {
@@ -84,10 +77,9 @@ func (g *maker) block(fill func() error) error {
 	g.t.begin(b.state)
 	err := fill()
 	if err == nil {
-		g.before = append(g.before[:0], g.t.raw...)
 		g.t.raw, b.state.hash = g.t.block.append(g.t.raw[:0])
 		b.state.block = g.t.number
-		err = b.storeBlock(g.t.number, g.t.raw)
+		err = b.log.write(g.t.number, g.t.raw)
 	}
 	if err != nil {
 		b.fail(err)

@@ -3,100 +3,311 @@ package ledger
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
-	"path/filepath"
+	"sort"
+	"sync"
+	"sync/atomic"
 	"syscall"
+	"time"
 )
 
-// blockLog syncs the log to which badger writes blocks before they go to tables.
+// blockLog writes blocks into segments (segment.go). A write returns when it is on
+// disk (O_DSYNC). The file was filled with zeros before, so that the file system
+// has nothing to note about it: no journal is written. Where the file system can,
+// the page cache is passed by (O_DIRECT): it is quicker, and what the page cache
+// writes for others does not come in between.
 //
-// Badger can sync by itself (SyncWrites), but then it syncs its value log too,
-// each time. Blocks never go there, yet the disk is flushed once more: a quarter
-// of the time that a lone transaction takes.
-//
-// Badger writes to the newest of its files *.mem, and begins the next one, with
-// the next number, before it writes to that. One block is written at a time, and
-// synced before the next. So what is not on disk yet stands in the newest file.
-// TestPowerLoss asks the kernel after every answer whether that is so.
+// One goroutine at a time writes. Blocks may be read meanwhile.
 type blockLog struct {
 	dir    string
-	number int
-	f      *os.File
+	synced bool     // each block is on disk when its write returns
+	f      *os.File // the segment that is written
+	buf    []byte   // what is written, in memory that begins at a page
+
+	mu    sync.Mutex // guards what follows; where blocks are, for those that read
+	last  uint64
+	end   position
+	marks marks
+
+	ready chan prepared // gives the next segment
+	used  atomic.Int64  // bytes of the present segment that are used
+	moved chan struct{} // holds a token when used has grown by a piece or more
+	stop  chan struct{} // closed when no more segments are wanted
+	done  sync.WaitGroup
 }
 
-// openBlockLog begins with the newest file of an open store, and makes sure that
-// all older ones, which a crash may have left, are on disk.
-func openBlockLog(dir string) (*blockLog, error) {
-	l := &blockLog{dir: dir}
-	files, err := filepath.Glob(filepath.Join(dir, "*.mem"))
-	if err != nil {
+type prepared struct {
+	f   *os.File
+	err error
+}
+
+// piece is how many bytes of zeros are written at once: more would make a block
+// wait that is written meanwhile.
+const piece = 256 << 10
+
+// openLog goes on where the blocks of a book end. Blocks that are not synced are
+// on disk only when flush or close returns.
+func openLog(dir string, l *loaded, synced bool) (b *blockLog, err error) {
+	b = &blockLog{
+		dir: dir, synced: synced, last: l.last, end: l.end, marks: l.marks,
+		ready: make(chan prepared, 1), moved: make(chan struct{}, 1), stop: make(chan struct{}),
+	}
+	if b.buf, err = pages(int(extent(maxBlock))); err != nil {
 		return nil, err
 	}
-	for _, path := range files {
-		f, err := os.Open(path)
-		if errors.Is(err, os.ErrNotExist) {
-			continue // its table was written meanwhile
-		}
-		if err == nil {
-			err = f.Sync()
-		}
-		if err != nil {
-			return nil, err
-		}
-		var n int
-		if _, err := fmt.Sscanf(filepath.Base(path), "%d.mem", &n); err == nil && n > l.number {
-			f, l.f, l.number = l.f, f, n
-		}
-		if f != nil {
-			_ = f.Close()
-		}
+	if b.f, err = b.segment(b.end.segment, 0); err != nil {
+		return nil, errors.Join(err, freePages(b.buf))
 	}
-	if l.f == nil {
-		return nil, fmt.Errorf("badger keeps no log in %s", dir)
-	}
-	return l, syncDir(dir)
+	b.used.Store(b.end.at)
+	b.prepareNext()
+	return b, nil
 }
 
-// sync returns when the last block is on disk.
-func (l *blockLog) sync() error {
-	var named chan error // told when the name of a new file is on disk
-	for {
-		f, err := os.Open(filepath.Join(l.dir, fmt.Sprintf("%05d.mem", l.number+1)))
-		if errors.Is(err, os.ErrNotExist) {
-			break
-		}
-		if err != nil {
-			return err
-		}
-		_ = l.f.Close()
-		l.f, l.number = f, l.number+1
-		if named == nil {
-			named = make(chan error, 1)
-			go func() { named <- syncDir(l.dir) }() // at the same time: one change of the journal holds both
-		}
-	}
-	err := syscall.EINTR
-	for err == syscall.EINTR {
-		err, _ = syscall.Fdatasync(int(l.f.Fd())).(syscall.Errno)
-	}
-	if named != nil {
-		if err := <-named; err != nil {
+// write returns when a block is on disk.
+func (b *blockLog) write(number uint64, raw []byte) error {
+	at := b.end.place(len(raw))
+	if at.segment != b.end.segment {
+		if err := b.roll(); err != nil {
 			return err
 		}
 	}
-	if err != 0 {
-		return os.NewSyscallError("fdatasync", err)
+	buf := b.buf[:extent(len(raw))]
+	n := copy(buf, appendPrefix(buf[:0], len(raw))) + copy(buf[prefixSize:], raw)
+	clear(buf[n:])
+	if _, err := b.f.WriteAt(buf, at.at); err != nil {
+		return err
+	}
+	b.mu.Lock()
+	b.marks.add(number, at)
+	b.last, b.end = number, position{at.segment, at.at + int64(len(buf))}
+	b.mu.Unlock()
+	if before := b.used.Swap(b.end.at); before/piece != b.end.at/piece {
+		token(b.moved)
 	}
 	return nil
 }
 
-func (l *blockLog) close() error { return l.f.Close() }
-
-// syncDir makes sure that the names in a folder are on disk.
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
+// zero makes sure that what a write left that was cut short is zeros again.
+func (b *blockLog) zero(t *tail) error {
+	f, err := b.open(t.first.segment)
 	if err != nil {
 		return err
 	}
-	return errors.Join(f.Sync(), f.Close())
+	clear(b.buf)
+	for at := t.first.at / sector * sector; at <= t.last.at && err == nil; at += int64(len(b.buf)) {
+		size := (min(t.last.at+1, at+int64(len(b.buf))) - at + sector - 1) / sector * sector
+		_, err = f.WriteAt(b.buf[:size], at)
+	}
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+// roll goes on to the next segment. It waits for it, if need be.
+func (b *blockLog) roll() error {
+	b.used.Store(segmentSize(b.end.segment))
+	token(b.moved)
+	next := <-b.ready
+	if next.err != nil {
+		return next.err
+	}
+	if err := errors.Join(b.flush(), b.f.Close()); err != nil {
+		return errors.Join(err, next.f.Close())
+	}
+	b.f = next.f
+	b.mu.Lock()
+	b.end = position{b.end.segment + 1, 0}
+	b.mu.Unlock()
+	b.used.Store(0)
+	b.prepareNext()
+	return nil
+}
+
+// flush makes sure that everything is on disk, where single blocks are not synced.
+func (b *blockLog) flush() error {
+	if b.synced {
+		return nil
+	}
+	return b.f.Sync()
+}
+
+func (b *blockLog) prepareNext() {
+	next, present := b.end.segment+1, segmentSize(b.end.segment)
+	b.done.Go(func() {
+		f, err := b.segment(next, present)
+		b.ready <- prepared{f, err}
+	})
+}
+
+var errStopped = errors.New("the log is being closed")
+
+// segment opens a segment to write it, and makes it first where it is missing. It
+// gets its name when all of it is on disk, so there are none that are half done.
+// present is the size of the segment that is written meanwhile; zero: there is none.
+func (b *blockLog) segment(number int, present int64) (*os.File, error) {
+	f, err := b.open(number)
+	if err == nil || !errors.Is(err, os.ErrNotExist) {
+		return f, err
+	}
+	if !b.pause(present, 0, segmentSize(number), 0) {
+		return nil, errStopped
+	}
+	path := segmentPath(b.dir, number)
+	if err := b.fill(path+".new", segmentSize(number), present); err != nil {
+		return nil, fmt.Errorf("preparing the next segment of the book: %w", err)
+	}
+	if err := errors.Join(os.Rename(path+".new", path), syncDir(b.dir)); err != nil {
+		return nil, err
+	}
+	return b.open(number)
+}
+
+// fill makes a file of zeros, as fast as blocks fill the present segment, and
+// returns when it is on disk.
+func (b *blockLog) fill(path string, size, present int64) error {
+	buf, err := pages(piece)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = freePages(buf) }()
+	f, err := openDirect(path, os.O_CREATE|os.O_TRUNC, sector, buf)
+	if err != nil {
+		return err
+	}
+	for at := int64(0); at < size && err == nil; at += piece {
+		started := time.Now()
+		if _, err = f.WriteAt(buf[:min(piece, size-at)], at); err == nil && !b.pause(present, at+piece, size, time.Since(started)) {
+			err = errStopped
+		}
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
+// pause returns when the zeros from a byte on should be written: the segment is
+// to be there when the present one is three quarters full. It rests at least as
+// long as the last piece took, unless the committer waits. When the log is
+// closed, nothing is to be written any more.
+func (b *blockLog) pause(present, at, size int64, took time.Duration) bool {
+	for b.used.Load() < present/8+present*5/8*at/size {
+		select {
+		case <-b.moved:
+		case <-b.stop:
+			return false
+		}
+	}
+	if b.used.Load() < present*7/8 {
+		time.Sleep(took)
+	}
+	select {
+	case <-b.stop:
+		return false
+	default:
+		return true
+	}
+}
+
+// open opens a segment that is there, to write blocks.
+func (b *blockLog) open(number int) (*os.File, error) {
+	if f, err := openSegment(b.dir, number); err != nil { // it has to have its size
+		return nil, err
+	} else if err = f.Close(); err != nil {
+		return nil, err
+	}
+	flags := 0
+	if b.synced {
+		flags = syscall.O_DSYNC
+	}
+	probe, err := pages(sector)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = freePages(probe) }()
+	return openDirect(segmentPath(b.dir, number), flags, sector, probe)
+}
+
+// newest gives the number of the last block that was written.
+func (b *blockLog) newest() uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.last
+}
+
+// block reads one block.
+func (b *blockLog) block(number uint64) (blk block, hash [32]byte, raw []byte, err error) {
+	b.mu.Lock()
+	from, ok := b.marks.before(number)
+	ok = ok && number <= b.last
+	b.mu.Unlock()
+	err = errors.New("it is not there")
+	if ok {
+		blk, hash, raw, err = readBlock(b.dir, from, number)
+	}
+	if err != nil {
+		err = &Damage{Block: number, What: err.Error()}
+	}
+	return blk, hash, raw, err
+}
+
+func readBlock(dir string, from position, number uint64) (b block, hash [32]byte, raw []byte, err error) {
+	s, err := readSegment(dir, from, 64<<10)
+	if err != nil {
+		return b, hash, nil, err
+	}
+	defer s.close()
+	for {
+		if raw, err = s.next(raw); err == io.EOF {
+			err = errors.New("it is missing in its segment")
+		}
+		if err != nil {
+			return b, hash, nil, err
+		}
+		if b, hash, err = parseBlock(raw); err != nil || b.number == number {
+			return b, hash, raw, err
+		}
+	}
+}
+
+// halt ends the preparing of segments.
+func (b *blockLog) halt() { close(b.stop) }
+
+// close is called after halt, and after the last write.
+func (b *blockLog) close() error {
+	b.done.Wait()
+	select {
+	case next := <-b.ready:
+		if next.f != nil {
+			_ = next.f.Close()
+		}
+	default:
+	}
+	return errors.Join(b.flush(), b.f.Close(), freePages(b.buf))
+}
+
+// marks say where some of the blocks are: the first of each segment, and one in
+// each piece of it. So a block is found by reading no more than a piece.
+type marks []mark
+
+type mark struct {
+	number uint64
+	at     position
+}
+
+func (m *marks) add(number uint64, at position) {
+	if n := len(*m); n > 0 {
+		if last := (*m)[n-1].at; last.segment == at.segment && last.at/piece == at.at/piece {
+			return
+		}
+	}
+	*m = append(*m, mark{number, at})
+}
+
+// before gives the last mark that is not behind a block.
+func (m marks) before(number uint64) (position, bool) {
+	i := sort.Search(len(m), func(i int) bool { return m[i].number > number })
+	if i == 0 {
+		return position{}, false
+	}
+	return m[i-1].at, true
 }

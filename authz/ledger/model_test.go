@@ -23,6 +23,7 @@ type model struct {
 	total         map[string]int64 // subject and day -> amount
 	times         map[string]uint32
 	next          kessai.TxID
+	purses        map[AccountID]*modelPurse
 }
 
 type modelTx struct {
@@ -43,13 +44,16 @@ type modelTx struct {
 	deadline       time.Time
 	doneBy         kessai.TxID
 	digest         [16]byte
+	purse          *modelPurse // of e-money
+	after          int64       // what is on the medium once it is written
+	before         kessai.TxID // what it wrote before
 }
 
 func newModel() *model {
 	return &model{
 		balance: map[AccountID]int64{}, held: map[AccountID]int64{}, overdraft: map[AccountID]int64{},
 		txs: map[kessai.TxID]*modelTx{}, open: map[kessai.TxID]*modelTx{}, byKey: map[Key]kessai.TxID{}, undoneFirst: map[Key]bool{},
-		total: map[string]int64{}, times: map[string]uint32{}, next: 1,
+		total: map[string]int64{}, times: map[string]uint32{}, next: 1, purses: map[AccountID]*modelPurse{},
 	}
 }
 
@@ -85,11 +89,17 @@ func (m *model) do(op Op, now time.Time) (code kessai.ResponseCode, amount int64
 		}
 		return m.txs[id].code, m.txs[id].amount, true, false
 	}
+	told := op.Verdict == kessai.Approved && op.Kind == kessai.PurseSettlement
+	settled := m.settle(op, told)
 	t := &modelTx{
 		kind: op.Kind, asked: op.Amount, customer: op.Customer, shop: op.Shop, merchant: op.Merchant,
 		medium: op.Medium, terminal: op.Terminal, day: dayOf(now), digest: op.Names[0].Digest,
 	}
-	t.code, t.amount = m.outcome(op, t, now)
+	if op.Kind.OnPurse() && op.Verdict == kessai.Approved && !m.undoneFirst[key] {
+		t.code, t.amount = m.onPurse(op, t, settled)
+	} else {
+		t.code, t.amount = m.outcome(op, t, now)
+	}
 	m.txs[m.next], m.byKey[key] = t, m.next
 	m.next++
 	return t.code, t.amount, false, false
@@ -242,10 +252,13 @@ func (m *model) followUp(op Op, t, o *modelTx, now time.Time) (kessai.ResponseCo
 }
 
 func (m *model) reverse(op Op, t, o *modelTx) (kessai.ResponseCode, int64) {
+	if o.code.IsApproval() && o.kind.OnPurse() && o.kind != kessai.PurseInquiry && o.hold != "unwritten" {
+		return kessai.InvalidTransaction, 0
+	}
 	if o.kind == kessai.Reversal || o.kind == kessai.Release && o.code.IsApproval() || o.kind == kessai.Release || o.hold == "captured" {
 		return kessai.InvalidTransaction, 0
 	}
-	if !o.code.IsApproval() || o.kind == kessai.BalanceInquiry || o.kind == kessai.Verification || o.hold != "" && o.hold != "open" {
+	if !o.code.IsApproval() || o.kind == kessai.BalanceInquiry || o.kind == kessai.Verification || o.kind.OnPurse() || o.hold != "" && o.hold != "open" {
 		return kessai.Approved, 0
 	}
 	left := o.amount - o.undone - o.repaid
@@ -319,10 +332,10 @@ func TestModel(t *testing.T) {
 	}
 	seed := uint64(20260822)
 	t.Logf("seed %d, %d operations", seed, steps)
-	synctest.Test(t, func(t *testing.T) { runModel(t, rand.New(rand.NewPCG(seed, 1)), steps) })
+	synctest.Test(t, func(t *testing.T) { runModel(t, rand.New(rand.NewPCG(seed, 1)), steps, kessai.Kinds()) })
 }
 
-func runModel(t *testing.T, rnd *rand.Rand, steps int) {
+func runModel(t *testing.T, rnd *rand.Rand, steps int, kinds []kessai.Kind) {
 	o := Options{Dir: t.TempDir(), SnapshotEvery: 3_000, SnapshotPause: 1, Resident: 4 * pageSize, Logf: t.Logf}
 	b := must(Open(o))
 	m := newModel()
@@ -331,7 +344,7 @@ func runModel(t *testing.T, rnd *rand.Rand, steps int) {
 	for i, c := range customers {
 		m.balance[c] = balances[i]
 	}
-	g := generator{rnd: rnd, shop: shop, customers: customers}
+	g := generator{rnd: rnd, kinds: kinds, shop: shop, customers: customers, media: media(t, b, m, len(customers))}
 	for done := 0; done < steps; {
 		group := make([]*pending, 1+rnd.IntN(64))
 		for i := range group {
@@ -351,7 +364,9 @@ func runModel(t *testing.T, rnd *rand.Rand, steps int) {
 					done, op, out.Tx.Code, out.Tx.Amount, out.Replayed, out.Conflict, p.err, code, amount, replayed, conflict)
 			}
 			done++
+			g.ordered(op, out)
 		}
+		g.write(t, m)
 		if rnd.IntN(30) == 0 { // an overdraft is raised, or lowered under open holds
 			i := rnd.IntN(len(customers))
 			over := rnd.Int64N(3_000)
@@ -380,12 +395,20 @@ func runModel(t *testing.T, rnd *rand.Rand, steps int) {
 		}
 		m.agree(t, b)
 	}
+	for _, medium := range g.media {
+		if medium.wrote < steps/5_000 {
+			t.Errorf("medium %s was written only %d times", medium.id, medium.wrote)
+		}
+	}
 	if err := b.Close(); err != nil {
 		t.Fatal(err)
 	}
 	r, err := Verify(o.Dir, nil)
 	if err != nil || r.Transactions != uint64(m.next-1) {
 		t.Fatalf("verify: %+v, %v; the model has %d transactions", r, err, m.next-1)
+	}
+	if open, float := m.pending(), m.float(); r.HoldsOpen != open || r.Float[kessai.JPY] != float {
+		t.Fatalf("verify: %d holds are open and %d on media; the model has %d and %d", r.HoldsOpen, r.Float[kessai.JPY], open, float)
 	}
 }
 
@@ -408,6 +431,8 @@ type generator struct {
 	customers []AccountID
 	n         uint64
 	last      []Op
+	media     []*realMedium // one for each customer
+	kinds     []kessai.Kind
 }
 
 func (g *generator) op(m *model) Op {
@@ -421,7 +446,7 @@ func (g *generator) op(m *model) Op {
 	g.n++
 	who := g.rnd.IntN(len(g.customers))
 	op := Op{
-		Kind: kessai.Kinds()[g.rnd.IntN(len(kessai.Kinds()))], Names: named1(g.n), Merchant: aoi, Terminal: aoiPOS,
+		Kind: g.kinds[g.rnd.IntN(len(g.kinds))], Names: named1(g.n), Merchant: aoi, Terminal: aoiPOS,
 		Medium: kessai.MediumID{1, byte(who)}, Customer: g.customers[who], Shop: g.shop, Currency: kessai.JPY,
 		Amount: 1 + g.rnd.Int64N(2_000), HoldFor: time.Duration(1+g.rnd.IntN(100)) * time.Second, Partial: g.rnd.IntN(3) == 0,
 	}
@@ -450,6 +475,9 @@ func (g *generator) op(m *model) Op {
 			op.Amount = 0
 		}
 		op.Customer, op.Shop = 0, 0
+	}
+	if op.Kind.OnPurse() || g.rnd.IntN(10) == 0 {
+		g.onPurse(&op, m, g.media[who])
 	}
 	if g.rnd.IntN(25) == 0 {
 		op.Verdict = kessai.StolenCard

@@ -73,6 +73,8 @@ type Op struct {
 	MediumLimit   Limit
 	TerminalLimit Limit
 
+	Purse *Purse // what the medium said of the value on it; nil: it said nothing
+
 	Note []byte // kept with the entry and given back as it is: item lines and the like
 }
 
@@ -95,9 +97,9 @@ type Status uint8
 const (
 	Declined Status = iota + 1 // refused; no money moved
 	Noted                      // nothing to move: balance, verification, release, a reversal with no effect or one that came first
-	Pending                    // a hold is open
+	Pending                    // a hold is open, or a medium is being written
 	Posted                     // money moved, or a hold was changed
-	Released                   // the hold was ended by a release
+	Released                   // the hold was ended by a release, or the medium was not written
 	Expired                    // the hold's deadline passed
 	Captured                   // the hold was ended by a completion
 	Reversed                   // wholly undone by reversals
@@ -130,19 +132,23 @@ type Tx struct {
 	Requested   int64       // what was asked for
 	Amount      int64       // what was approved, or moved by a reversal
 	CashBack    int64       //
-	Available   int64       // of a balance inquiry: what the customer can spend
+	Available   int64       // of a balance inquiry: what the customer can spend; of e-money: what is on the medium, once it is written
 	Original    kessai.TxID // the transaction that it refers to
 	OriginalKey Key         // the attempt that a reversal which came first refers to
 	Counted     Counted     // whose running limits it counts against
 	HoldFor     int64       // seconds that a new hold stands
 	HasNote     bool        // see Book.Note
 
+	Purse   AccountID   // of e-money: the medium's account
+	Counter uint32      // of e-money: the counter of the state that came with it
+	Before  kessai.TxID // of e-money that is written: what the medium wrote before
+
 	Status   Status
 	Reversed int64       // undone by reversals
 	Refunded int64       // given back by refunds
 	Held     int64       // still held
 	Deadline int64       // Unix nanoseconds: when the hold ends, or would have ended, by itself
-	Ended    kessai.TxID // the transaction that ended the hold
+	Ended    kessai.TxID // the transaction that ended the hold, or told what the medium wrote
 }
 
 // Counted says against whose running limits a transaction counts.
@@ -157,12 +163,21 @@ const (
 // AsDecided gives the transaction as it stood when it was decided: the answer
 // that a repeat gets.
 func (t Tx) AsDecided() Tx {
-	t.Reversed, t.Refunded, t.Held, t.Deadline, t.Ended = 0, 0, 0, 0, 0
-	t.Status = t.firstStatus()
-	if t.Status == Pending {
-		t.Held, t.Deadline = t.Amount, t.Time+t.HoldFor*int64(time.Second)
-	}
+	t.Reversed, t.Refunded, t.Ended = 0, 0, 0
+	t.begin()
 	return t
+}
+
+// begin gives a transaction the status with which it begins. What a medium is to
+// write has no deadline: only the medium can tell what became of it.
+func (t *Tx) begin() {
+	t.Status, t.Held, t.Deadline = t.firstStatus(), 0, 0
+	if t.Status == Pending {
+		t.Held = t.Amount
+	}
+	if t.Status == Pending && !t.Kind.OnPurse() {
+		t.Deadline = t.Time + t.HoldFor*int64(time.Second)
+	}
 }
 
 // Remaining is what still stands of a posted transaction, in minor units.
@@ -172,9 +187,10 @@ func (t Tx) firstStatus() Status {
 	switch {
 	case !t.Code.IsApproval():
 		return Declined
-	case t.Kind == kessai.PreAuthorization:
+	case t.Kind == kessai.PreAuthorization, t.Kind == kessai.Load, t.Kind == kessai.Unload, t.Kind == kessai.PursePurchase:
 		return Pending
-	case t.Kind == kessai.BalanceInquiry, t.Kind == kessai.Verification, t.Kind == kessai.Release:
+	case t.Kind == kessai.BalanceInquiry, t.Kind == kessai.Verification, t.Kind == kessai.Release,
+		t.Kind == kessai.PurseInquiry, t.Kind == kessai.PurseSettlement:
 		return Noted
 	case t.Kind == kessai.Reversal && t.Amount == 0:
 		return Noted

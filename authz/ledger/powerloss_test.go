@@ -6,13 +6,10 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/dgraph-io/badger/v4"
 	"golang.org/x/sys/unix"
-
-	"kessai/store"
 )
 
-// unsyncedPages counts the pages of a book's log and witness that the kernel has
+// unsyncedPages counts the pages of files that the kernel has
 // and the disk may not: what a power cut would take. It skips the test where the
 // kernel (Linux before 6.5) or the file system cannot tell.
 func unsyncedPages(t *testing.T, files ...string) (pages uint64) {
@@ -35,39 +32,43 @@ func unsyncedPages(t *testing.T, files ...string) (pages uint64) {
 	return pages
 }
 
-func logs(t *testing.T, dir string) []string {
-	t.Helper()
-	files := must(filepath.Glob(filepath.Join(dir, "*.mem")))
-	if len(files) == 0 {
-		t.Fatal("the store has no log")
-	}
-	return files
-}
-
 // TestPowerLoss_NothingToldIsUnsynced asks the kernel after each answer whether
-// anything of log or witness would be lost if the power went out now.
+// anything of the blocks would be lost if the power went out now: no page may be
+// waiting, and the file must be one of which no write returns before the disk has
+// it (writes that pass the page cache by leave no page to ask about).
 func TestPowerLoss_NothingToldIsUnsynced(t *testing.T) {
 	b := openTest(t, Options{Dir: t.TempDir()})
 	shop, c := people(t, b, 1_000_000)
 	for n := range uint64(50) {
 		commit(t, b, *purchaseOp(n+1, c[0], shop, 1))
-		if pages := unsyncedPages(t, append(logs(t, blocksDir(b.o.Dir)), witnessPath(b.o.Dir))...); pages != 0 {
+		if pages := unsyncedPages(t, segmentPath(blocksDir(b.o.Dir), b.log.end.segment)); pages != 0 {
 			t.Fatalf("after answer %d, %d pages are not on disk", n+1, pages)
 		}
+		if !syncs(t, b.log.f) {
+			t.Fatal("blocks are written without a sync")
+		}
+	}
+	if err := b.witnessEnd(); err != nil || unsyncedPages(t, witnessPath(b.o.Dir)) != 0 || !syncs(t, b.witness.f) {
+		t.Error("the witness is not on disk", err)
 	}
 }
 
-// TestPowerLoss_Control shows that the question above can be answered with no: a
-// store that does not sync, and a file that is written without.
+// syncs reports whether a write to a file returns only when it is on disk.
+func syncs(t *testing.T, f *os.File) bool {
+	return must(unix.FcntlInt(f.Fd(), unix.F_GETFL, 0))&unix.O_DSYNC != 0
+}
+
+// TestPowerLoss_Control shows that the questions above can be answered with no: a
+// log that does not sync, and a file that is written without.
 func TestPowerLoss_Control(t *testing.T) {
 	dir := t.TempDir()
-	db := must(store.Open(storeOptions(dir, false, t.Logf)))
-	defer db.Close()
-	if err := db.Update(func(txn *badger.Txn) error { return txn.Set([]byte("b1"), make([]byte, 1_000)) }); err != nil {
-		t.Fatal(err)
+	unsynced := must(openLog(dir, &loaded{chain: chain{end: position{1, 0}}}, false))
+	if syncs(t, unsynced.f) {
+		t.Error("a log that is to be written without syncs has them")
 	}
-	if unsyncedPages(t, logs(t, dir)...) == 0 {
-		t.Error("a commit without a sync left nothing to lose")
+	unsynced.halt()
+	if err := unsynced.close(); err != nil {
+		t.Fatal(err)
 	}
 	plain := filepath.Join(dir, "plain")
 	if err := os.WriteFile(plain, make([]byte, 1_000), 0o600); err != nil {

@@ -20,11 +20,14 @@ type state struct {
 	byName  hashIndex             // accounts
 	names   hashIndex             // of attempts
 	tombs   hashIndex             // attempts that were reversed before they came, by the reversal
-	pending map[kessai.TxID]int64 // the deadlines of the holds that are open
+	pending map[kessai.TxID]int64 // the deadlines of the holds that are open; zero: none
 	holds   holdHeap              // the same in order; may have ended ones and stale deadlines too
 
 	day   int32 // the business day of the newest block; never goes back
 	usage [usageShards]map[subject]usage
+
+	float map[kessai.Currency]int64 // what is on all media
+	told  PurseStats                // since the book was opened
 
 	bulk *bulk // while many blocks are read back; nil: not
 
@@ -56,7 +59,7 @@ func terminalSubject(id kessai.TerminalID) (s subject) {
 }
 
 func newState() *state {
-	s := &state{pending: make(map[kessai.TxID]int64)}
+	s := &state{pending: make(map[kessai.TxID]int64), float: make(map[kessai.Currency]int64)}
 	for i := range s.usage {
 		s.usage[i] = make(map[subject]usage)
 	}
@@ -198,9 +201,13 @@ func (s *state) find(ref Ref) (Tx, bool) {
 	return *t, true
 }
 
-// await remembers the deadline of a hold that is open.
+// await remembers the deadline of a hold that is open. Zero is none: it waits
+// until somebody ends it.
 func (s *state) await(h hold) {
 	s.pending[h.id] = h.deadline
+	if h.deadline == 0 {
+		return
+	}
 	heap.Push(&s.holds, h)
 	if len(s.holds) < 2*len(s.pending)+1_000 {
 		return
@@ -208,7 +215,9 @@ func (s *state) await(h hold) {
 	// Most of the heap has ended long before its time.
 	s.holds = s.holds[:0]
 	for id, deadline := range s.pending {
-		s.holds = append(s.holds, hold{deadline, id})
+		if deadline != 0 {
+			s.holds = append(s.holds, hold{deadline, id})
+		}
 	}
 	heap.Init(&s.holds)
 }
@@ -231,13 +240,17 @@ func (s *state) due(now int64) (id kessai.TxID, next int64) {
 }
 
 // sums adds up all accounts of each currency. Double entry makes every sum zero.
+// What is on media must be what was followed of it.
 func (s *state) sums() (map[kessai.Currency]int64, error) {
-	sums := make(map[kessai.Currency]int64)
+	sums, float := make(map[kessai.Currency]int64), make(map[kessai.Currency]int64)
 	var err error
 	id := 0
 	s.accounts.each(func(a *accountRow) {
 		id++
 		sums[a.currency()] += a.balance
+		if a.kind() == EMoneyAccount {
+			float[a.currency()] += a.balance
+		}
 		if a.held < 0 {
 			err = fmt.Errorf("account %d holds %d of %d", id, a.held, a.balance)
 		}
@@ -245,6 +258,9 @@ func (s *state) sums() (map[kessai.Currency]int64, error) {
 	for c, sum := range sums {
 		if sum != 0 {
 			err = fmt.Errorf("the accounts in %s add up to %d instead of 0", c, sum)
+		}
+		if float[c] != s.float[c] {
+			err = fmt.Errorf("the media carry %d %s, and %d were followed", float[c], c, s.float[c])
 		}
 	}
 	return sums, err

@@ -1,15 +1,11 @@
 package ledger
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
-
-	"github.com/dgraph-io/badger/v4"
-	"github.com/dgraph-io/badger/v4/options"
 
 	"kessai/store"
 )
@@ -19,7 +15,6 @@ func blocksDir(dir string) string   { return filepath.Join(dir, "book", "blocks"
 func indexDir(dir string) string    { return filepath.Join(dir, "book", "index") }
 func pagesDir(dir string) string    { return filepath.Join(dir, "book", "pages") }
 func scanDir(dir string) string     { return filepath.Join(dir, "book", "scan") }
-func checkDir(dir string) string    { return filepath.Join(dir, "book", "check") }
 func witnessPath(dir string) string { return filepath.Join(dir, "book", "witness") }
 
 // Damage says what is wrong with a book, and from which block on.
@@ -38,41 +33,6 @@ func (d *Damage) Error() string {
 
 // Unwrap makes errors.Is(err, ErrDamaged) true.
 func (*Damage) Unwrap() error { return ErrDamaged }
-
-func blockKey(number uint64) []byte {
-	return binary.BigEndian.AppendUint64([]byte{'b'}, number)
-}
-
-// memTable is the size at which badger begins a new log and writes the old one to
-// a table. While it does, syncs take longer: with 2 MiB for a moment that shows
-// only at the 99th percentile, with 32 MiB for a tenth of a second. The price is
-// one file, mapped into memory, for every 20,000 transactions or so: with the
-// 65,530 mappings that Linux allows a process by default (vm.max_map_count), a
-// book ends at about a billion.
-const memTable = 2 << 20
-
-// storeOptions are badger's. It never syncs by itself: blocks are synced by
-// [blockLog], and the index can be rebuilt.
-func storeOptions(dir string, blocks bool, logf func(string, ...any)) badger.Options {
-	o := badger.DefaultOptions(dir).
-		WithDetectConflicts(false). // one writer
-		WithCompression(options.None).
-		WithBlockCacheSize(0).
-		WithChecksumVerificationMode(options.OnBlockRead).
-		WithMemTableSize(memTable).
-		WithValueThreshold(memTable * 14 / 100). // of the 15 that a transaction may have
-		WithNumMemtables(16).
-		WithNumCompactors(2).
-		WithValueLogFileSize(1 << 20). // nothing is ever big enough for the value log
-		WithMetricsEnabled(false).
-		WithLogger(badgerLog{logf})
-	if blocks {
-		// Blocks come in the order of their numbers and never change: tables do not
-		// overlap, and there is nothing that compacting them would save.
-		o = o.WithNumCompactors(0).WithNumLevelZeroTablesStall(1 << 20)
-	}
-	return o
-}
 
 // badgerLog passes on what badger warns of.
 type badgerLog struct{ logf func(string, ...any) }

@@ -3,6 +3,7 @@ package ledger
 import (
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -14,6 +15,8 @@ import (
 type Stats struct {
 	Blocks, Transactions, Accounts, Attempts uint64
 	HoldsOpen, Tombstones                    uint64
+	Float                                    map[kessai.Currency]int64 // what is on all media, in minor units
+	Purses                                   PurseStats
 	Resident                                 uint64 // transactions in memory, about
 	PagesRead                                uint64 // pages of transactions that were read back for the committer
 	Queue, MaxQueue                          int
@@ -31,6 +34,7 @@ func (b *Book) Stats() Stats {
 	st := Stats{
 		Blocks: s.block, Transactions: s.txs.n, Accounts: s.accounts.n, Attempts: uint64(s.names.n),
 		HoldsOpen: uint64(len(s.pending)), Tombstones: uint64(s.tombs.n),
+		Float: maps.Clone(s.float), Purses: s.told,
 		Resident: uint64(len(s.txs.loaded)) * pageSize, PagesRead: s.txs.faults,
 	}
 	b.mu.RUnlock()
@@ -63,6 +67,7 @@ type Report struct {
 	HoldsOpen                      uint64
 	LastHash                       [32]byte
 	Sums                           map[kessai.Currency]int64 // over all accounts of a currency; always zero
+	Float                          map[kessai.Currency]int64 // what is on all media
 	PutBack                        uint64                    // the block that only the witness holds; zero: none
 }
 
@@ -104,7 +109,7 @@ func Scan(dir string, progress func(what string, done, total uint64), each func(
 		return Report{}, err
 	}
 	r := Report{
-		Blocks: s.block, Transactions: s.txs.n, Accounts: s.accounts.n, HoldsOpen: uint64(len(s.pending)), LastHash: s.hash,
+		Blocks: s.block, Transactions: s.txs.n, Accounts: s.accounts.n, HoldsOpen: uint64(len(s.pending)), LastHash: s.hash, Float: s.float,
 	}
 	if l.putBack != nil {
 		r.PutBack = l.putBack.number
