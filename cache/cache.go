@@ -2,17 +2,50 @@
 // snapshot that is read without allocating and swapped atomically.
 //
 // What it is for: judging a request from memory alone (system V, steps V-1 to
-// V-5), so that nobody waits for a database. What it is not for: deciding
+// V-13), so that nobody waits for a database. What it is not for: deciding
 // (authz), or storing anything (merchants keeps the registry that a snapshot is
-// loaded from). Start reading with [Snapshot].
+// loaded from, and is asked for what a smaller [Mode] leaves out). Start reading
+// with [Snapshot].
 package cache
 
 import (
+	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"kessai"
 )
+
+// Mode says what a snapshot keeps in memory (system V). Merchants are kept in
+// every mode. What is left out has to be looked up in the registry.
+type Mode uint8
+
+// The modes.
+const (
+	Both          Mode = iota // media and terminals
+	MediaOnly                 // no terminals
+	TerminalsOnly             // no media
+	Filter                    // terminals, and a filter of the media that are not valid
+)
+
+var modeNames = [...]string{"both", "media-only", "terminals-only", "filter"}
+
+func (m Mode) String() string {
+	if int(m) < len(modeNames) {
+		return modeNames[m]
+	}
+	return fmt.Sprintf("mode(%d)", uint8(m))
+}
+
+// ParseMode reads the name that [Mode.String] gives.
+func ParseMode(name string) (Mode, bool) {
+	i := slices.Index(modeNames[:], name)
+	return Mode(max(i, 0)), i >= 0
+}
+
+func (m Mode) hasMedia() bool     { return m == Both || m == MediaOnly }
+func (m Mode) hasTerminals() bool { return m != MediaOnly }
 
 // MediumStatus says whether a medium may be used. The zero value means that the
 // medium is not known.
@@ -24,19 +57,22 @@ const (
 	MediumActive
 	MediumLost
 	MediumStolen
-	MediumBlocked // withdrawn by the issuer
+	MediumWithdrawn // by the issuer
+	MediumIssued    // and not active yet
+	MediumRetained  // by a terminal, after it was lost, stolen or withdrawn
 )
 
 // TerminalStatus says whether a terminal may ask. The zero value means that it
 // is not registered.
 type TerminalStatus uint8
 
-// The states of a terminal, with the state of its merchant folded in.
+// The states of a terminal. Whether its merchant is blocked, [Snapshot.HasMerchant]
+// tells.
 const (
 	TerminalUnknown TerminalStatus = iota
-	TerminalActive
-	TerminalBlocked
-	MerchantBlocked
+	TerminalRegistered
+	TerminalSuspended
+	TerminalWithdrawn
 )
 
 // Limits bounds what a medium or a terminal may do. Amounts are in minor units
@@ -61,8 +97,9 @@ type Terminal struct {
 	Status   TerminalStatus
 	Partial  bool // it can handle the approval of a part of the amount
 	Merchant kessai.MerchantID
-	Account  uint32 // the merchant's account in the book
 	Currency kessai.Currency
+	Account  uint32 // the merchant's account in the book
+	User     uint32 // the account of the one customer whose media it serves; 0: it serves all
 	Allowed  kessai.KindSet
 	Limits   Limits
 }
@@ -70,27 +107,74 @@ type Terminal struct {
 // Snapshot is the state of the registry at one moment. It never changes once it
 // is made, so it is read without a lock.
 type Snapshot struct {
-	media     *table
-	size      int // number of media
-	terminals terminals
-	merchants map[kessai.MerchantID]struct{}
+	mode      Mode
+	media     *table // in mode filter: what became invalid since the filter was built
+	filter    *filter
+	terminals *terminals
+	merchants *merchants
 	loaded    time.Time
 	version   uint64
 }
 
-// Medium gives what is known about a medium; the zero Medium, whose status is
-// MediumUnknown, where nothing is.
-func (s *Snapshot) Medium(id kessai.MediumID) Medium { return s.media.find(id) }
+// Mode says what the snapshot keeps.
+func (s *Snapshot) Mode() Mode { return s.mode }
 
-// Terminal gives what is known about a terminal; the zero Terminal, whose
-// status is TerminalUnknown, where nothing is.
-func (s *Snapshot) Terminal(id kessai.TerminalID) Terminal { return s.terminals.find(id) }
+// Medium gives the facts about a medium; the zero Medium, whose status is
+// MediumUnknown, where the registry has none. Where known is false, memory cannot
+// tell, and the registry has to be asked.
+func (s *Snapshot) Medium(id kessai.MediumID) (m Medium, known bool) {
+	if !s.mode.hasMedia() {
+		return Medium{}, false
+	}
+	return s.media.find(&id), true
+}
+
+// Terminal gives the facts about a terminal; the zero Terminal, whose status is
+// TerminalUnknown, where the registry has none. Where known is false, memory
+// cannot tell, and the registry has to be asked.
+func (s *Snapshot) Terminal(id kessai.TerminalID) (t Terminal, known bool) {
+	if !s.mode.hasTerminals() {
+		return Terminal{}, false
+	}
+	return s.terminals.find(id), true
+}
+
+// Suspect reports, in mode filter, whether the medium may be one that is not
+// valid, which the registry has to confirm: of valid media, some 0.4 % are
+// suspect too. One that is not suspect was valid when the filter was built, or is
+// not registered, or has expired since: before anything is carried out, the
+// registry is asked about every medium. In the other modes nothing is suspect.
+func (s *Snapshot) Suspect(id kessai.MediumID) bool {
+	return s.mode == Filter && (s.filter.has(&id) || s.media.find(&id).Status != MediumUnknown)
+}
+
+// Expect says that terminal and medium are about to be looked up; either may be
+// zero. What they stand in is fetched from memory meanwhile, both at once and
+// beside whatever else is done until then: the other requests of a batch, or the
+// hashing of the card number, for a terminal. It changes nothing but the time.
+func (s *Snapshot) Expect(t kessai.TerminalID, m kessai.MediumID) {
+	if !t.IsZero() {
+		s.terminals.expect(t)
+	}
+	if !m.IsZero() {
+		s.media.expect(&m)
+	}
+}
 
 // HasMerchant reports whether the merchant is registered, and not blocked.
-func (s *Snapshot) HasMerchant(id kessai.MerchantID) bool { _, ok := s.merchants[id]; return ok }
+func (s *Snapshot) HasMerchant(id kessai.MerchantID) bool { return s.merchants.has(id) }
 
-// Sizes gives the number of media and of terminals.
-func (s *Snapshot) Sizes() (media, terminals int) { return s.size, s.terminals.count }
+// Sizes gives the number of media and of terminals in memory: of media, in mode
+// filter, those that are not valid.
+func (s *Snapshot) Sizes() (media, terminals int) {
+	return s.media.len() + s.filter.len(), s.terminals.len()
+}
+
+// Bytes gives the memory that the snapshot takes. Snapshots that were made of one
+// another share most of theirs.
+func (s *Snapshot) Bytes() int {
+	return s.media.bytes() + s.filter.bytes() + s.terminals.bytes() + s.merchants.bytes()
+}
 
 // Loaded gives the time at which the registry was read, or last looked at and
 // found unchanged.
@@ -106,43 +190,6 @@ func (s *Snapshot) Confirmed(at time.Time) *Snapshot {
 
 // Version is the registry's change counter at the time of loading.
 func (s *Snapshot) Version() uint64 { return s.version }
-
-// Builder gathers what the registry says; [Builder.Snapshot] ends it.
-type Builder struct {
-	s     Snapshot
-	media *tableBuilder
-}
-
-// NewBuilder starts a snapshot of about the given sizes. The better they are
-// known, the less memory it takes.
-func NewBuilder(media, terminals int) *Builder {
-	return &Builder{
-		s: Snapshot{
-			terminals: newTerminals(terminals),
-			merchants: make(map[kessai.MerchantID]struct{}),
-		},
-		media: newTableBuilder(media),
-	}
-}
-
-// AddMedium adds one medium; of two with the same ID, the later counts. It may
-// be called from many goroutines at once, which do best to add media whose IDs
-// begin with different bytes.
-func (b *Builder) AddMedium(id kessai.MediumID, m Medium) { b.media.add(id, m) }
-
-// AddTerminal adds one terminal; of two with the same ID, the later counts.
-func (b *Builder) AddTerminal(id kessai.TerminalID, t Terminal) { b.s.terminals.add(id, t) }
-
-// AddMerchant makes a merchant known that is not blocked.
-func (b *Builder) AddMerchant(id kessai.MerchantID) { b.s.merchants[id] = struct{}{} }
-
-// Snapshot ends the building. The builder must not be used afterwards.
-func (b *Builder) Snapshot(loaded time.Time, version uint64) *Snapshot {
-	s := b.s
-	s.media, s.size, s.loaded, s.version = b.media.t, b.media.size(), loaded, version
-	*b = Builder{}
-	return &s
-}
 
 // Cache holds the snapshot that is in force. The zero value holds an empty one.
 type Cache struct{ p atomic.Pointer[Snapshot] }

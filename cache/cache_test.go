@@ -31,24 +31,24 @@ func terminalID(n int) (id kessai.TerminalID) {
 // loaded gives a snapshot of n media and terminals, every one of which carries
 // the version, so that a mixture of two snapshots would show.
 func loaded(n int, version uint64) *cache.Snapshot {
-	b := cache.NewBuilder(n, n)
+	b := cache.NewBuilder(cache.Both, n, n)
 	for i := range n {
 		b.AddMedium(mediumID(i), cache.Medium{Status: cache.MediumActive, Account: uint32(version)})
-		b.AddTerminal(terminalID(i), cache.Terminal{Status: cache.TerminalActive, Account: uint32(version)})
+		b.AddTerminal(terminalID(i), cache.Terminal{Status: cache.TerminalRegistered, Account: uint32(version)})
 	}
 	b.AddMerchant(kessai.MerchantID{'M'})
 	return b.Snapshot(time.Unix(int64(version), 0), version)
 }
 
 func TestV3_SnapshotGivesWhatWasAdded(t *testing.T) {
-	b := cache.NewBuilder(0, 0)
+	b := cache.NewBuilder(cache.Both, 0, 0)
 	card, till := mediumID(1), terminalID(1)
 	m := cache.Medium{
 		Status: cache.MediumStolen, Expiry: 2912, Allowed: kessai.KindSetOf(kessai.Purchase),
 		Account: 7, Limits: cache.Limits{Single: 1, DayTotal: 2, DayCount: 3},
 	}
 	term := cache.Terminal{
-		Status: cache.MerchantBlocked, Partial: true, Merchant: kessai.MerchantID{'M'}, Account: 8,
+		Status: cache.TerminalWithdrawn, Partial: true, Merchant: kessai.MerchantID{'M'}, Account: 8,
 		Currency: kessai.JPY, Allowed: kessai.AllKinds, Limits: cache.Limits{Single: 4, DayTotal: 5, DayCount: 6},
 	}
 	b.AddMedium(card, m)
@@ -56,20 +56,20 @@ func TestV3_SnapshotGivesWhatWasAdded(t *testing.T) {
 	b.AddMerchant(kessai.MerchantID{'M'})
 	at := time.Unix(1000, 0)
 	s := b.Snapshot(at, 9)
-	if s.Medium(card) != m || s.Terminal(till) != term || !s.HasMerchant(kessai.MerchantID{'M'}) {
+	if mediumIn(s, card) != m || terminalIn(s, till) != term || !s.HasMerchant(kessai.MerchantID{'M'}) {
 		t.Error("what was added is not what is found")
 	}
-	if s.Medium(mediumID(2)).Status != cache.MediumUnknown || s.Terminal(terminalID(2)).Status != cache.TerminalUnknown || s.HasMerchant(kessai.MerchantID{'N'}) {
+	if mediumIn(s, mediumID(2)).Status != cache.MediumUnknown || terminalIn(s, terminalID(2)).Status != cache.TerminalUnknown || s.HasMerchant(kessai.MerchantID{'N'}) {
 		t.Error("what was not added is found")
 	}
-	if s.Medium(kessai.MediumID{}).Status != cache.MediumUnknown || s.Terminal(kessai.TerminalID{}).Status != cache.TerminalUnknown {
+	if mediumIn(s, kessai.MediumID{}).Status != cache.MediumUnknown || terminalIn(s, kessai.TerminalID{}).Status != cache.TerminalUnknown {
 		t.Error("the zero ID is known")
 	}
 	if media, terminals := s.Sizes(); media != 1 || terminals != 1 || s.Version() != 9 || !s.Loaded().Equal(at) {
 		t.Error("sizes, version or time are wrong")
 	}
 	later := s.Confirmed(at.Add(time.Minute))
-	if !later.Loaded().Equal(at.Add(time.Minute)) || !s.Loaded().Equal(at) || later.Medium(card) != m || later.Version() != 9 {
+	if !later.Loaded().Equal(at.Add(time.Minute)) || !s.Loaded().Equal(at) || mediumIn(later, card) != m || later.Version() != 9 {
 		t.Error("a confirmed snapshot must have the same facts and a new time, and leave the old one alone")
 	}
 }
@@ -77,7 +77,7 @@ func TestV3_SnapshotGivesWhatWasAdded(t *testing.T) {
 func TestEmptyCacheKnowsNothing(t *testing.T) {
 	var c cache.Cache
 	s := c.Load()
-	if s.Medium(mediumID(1)) != (cache.Medium{}) || s.Terminal(terminalID(1)) != (cache.Terminal{}) || !s.Loaded().IsZero() || s.Version() != 0 {
+	if mediumIn(s, mediumID(1)) != (cache.Medium{}) || terminalIn(s, terminalID(1)) != (cache.Terminal{}) || !s.Loaded().IsZero() || s.Version() != 0 {
 		t.Error("a cache that nothing was loaded into knows something")
 	}
 }
@@ -89,8 +89,8 @@ func TestV3_LookUpsDoNotAllocate(t *testing.T) {
 	known := true
 	n := testing.AllocsPerRun(1000, func() {
 		s := c.Load()
-		known = known && s.Medium(card).Status == cache.MediumActive && s.Terminal(till).Status == cache.TerminalActive && s.HasMerchant(shop)
-		known = known && s.Medium(kessai.MediumID{}).Status == cache.MediumUnknown
+		known = known && mediumIn(s, card).Status == cache.MediumActive && terminalIn(s, till).Status == cache.TerminalRegistered && s.HasMerchant(shop)
+		known = known && mediumIn(s, kessai.MediumID{}).Status == cache.MediumUnknown
 	})
 	if n != 0 || !known {
 		t.Errorf("%v allocations for each request, all found %v; want none", n, known)
@@ -118,8 +118,8 @@ func TestV1_SwapUnderLoad(t *testing.T) {
 				}
 				last = v
 				for i := range n {
-					m, term := s.Medium(mediumID(i)), s.Terminal(terminalID(i))
-					if m.Status != cache.MediumActive || term.Status != cache.TerminalActive {
+					m, term := mediumIn(s, mediumID(i)), terminalIn(s, terminalID(i))
+					if m.Status != cache.MediumActive || term.Status != cache.TerminalRegistered {
 						t.Errorf("version %d is half loaded", v)
 						return
 					}

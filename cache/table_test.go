@@ -72,7 +72,7 @@ func TestV3_MediaAgainstAMap(t *testing.T) {
 						slices.SortFunc(ids, func(a, b kessai.MediumID) int { return bytes.Compare(a[:], b[:]) })
 					}
 					want := make(map[kessai.MediumID]cache.Medium)
-					b := cache.NewBuilder(c.hint, 0)
+					b := cache.NewBuilder(cache.Both, c.hint, 0)
 					for _, id := range ids {
 						want[id] = randomMedium(rnd, c.combinations)
 						b.AddMedium(id, want[id])
@@ -91,17 +91,17 @@ func compare(t *testing.T, rnd *rand.Rand, s *cache.Snapshot, want map[kessai.Me
 		t.Errorf("%d media; want %d", n, len(want))
 	}
 	for id, m := range want {
-		if got := s.Medium(id); got != m {
+		if got := mediumIn(s, id); got != m {
 			t.Fatalf("medium %v is %+v; want %+v", id, got, m)
 		}
 		near := id
 		near[rnd.IntN(len(near))] ^= 1 << rnd.IntN(8)
-		if got := s.Medium(near); got != want[near] {
+		if got := mediumIn(s, near); got != want[near] {
 			t.Fatalf("medium %v, one bit beside another, is %+v; want %+v", near, got, want[near])
 		}
 	}
 	for range 1000 {
-		if id := randomID(rnd); s.Medium(id) != want[id] {
+		if id := randomID(rnd); mediumIn(s, id) != want[id] {
 			t.Fatalf("medium %v is known", id)
 		}
 	}
@@ -112,7 +112,7 @@ func compare(t *testing.T, rnd *rand.Rand, s *cache.Snapshot, want map[kessai.Me
 func TestV3_EveryMediumWithFactsOfItsOwn(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(3, 4))
 	want := make(map[kessai.MediumID]cache.Medium)
-	b := cache.NewBuilder(0, 0)
+	b := cache.NewBuilder(cache.Both, 0, 0)
 	for i := range 140_000 {
 		id := randomID(rnd)
 		want[id] = cache.Medium{Status: cache.MediumActive, Account: uint32(i), Limits: cache.Limits{Single: int64(max(0, i-2000))}}
@@ -127,7 +127,7 @@ func TestV3_TerminalsAgainstAMap(t *testing.T) {
 	for _, n := range []int{0, 1, 8, 9, 1000, 20_000} {
 		for _, hint := range []int{0, n} {
 			want := make(map[kessai.TerminalID]cache.Terminal)
-			b := cache.NewBuilder(0, hint)
+			b := cache.NewBuilder(cache.Both, 0, hint)
 			id := func() kessai.TerminalID {
 				id, err := kessai.ParseTerminalID(fmt.Sprintf(fmt.Sprintf("%%0%dd", 1+rnd.IntN(8)), rnd.IntN(n/2+1)))
 				if err != nil {
@@ -137,7 +137,7 @@ func TestV3_TerminalsAgainstAMap(t *testing.T) {
 			}
 			for range n {
 				id := id()
-				want[id] = cache.Terminal{Status: cache.TerminalActive, Partial: true, Merchant: kessai.MerchantID{'M'}, Account: rnd.Uint32()}
+				want[id] = cache.Terminal{Status: cache.TerminalRegistered, Partial: true, Merchant: kessai.MerchantID{'M'}, Account: rnd.Uint32()}
 				b.AddTerminal(id, want[id])
 			}
 			s := b.Snapshot(time.Now(), 1)
@@ -145,12 +145,12 @@ func TestV3_TerminalsAgainstAMap(t *testing.T) {
 				t.Errorf("%d terminals; want %d", got, len(want))
 			}
 			for id, term := range want {
-				if got := s.Terminal(id); got != term {
+				if got := terminalIn(s, id); got != term {
 					t.Fatalf("terminal %v is %+v; want %+v", id, got, term)
 				}
 			}
 			for range n {
-				if id := id(); s.Terminal(id) != want[id] {
+				if id := id(); terminalIn(s, id) != want[id] {
 					t.Fatalf("terminal %v is wrong", id)
 				}
 			}
@@ -161,7 +161,7 @@ func TestV3_TerminalsAgainstAMap(t *testing.T) {
 func TestV3_ManyBuildersAtOnce(t *testing.T) {
 	const n, adders = 40_000, 8
 	want := make(map[kessai.MediumID]cache.Medium)
-	b := cache.NewBuilder(n, 0)
+	b := cache.NewBuilder(cache.Both, n, 0)
 	var all sync.WaitGroup
 	for a := range adders {
 		for i := a; i < n; i += adders {
@@ -179,7 +179,7 @@ func TestV3_ManyBuildersAtOnce(t *testing.T) {
 
 // mediaSnapshot has n media, of some hundred combinations of facts.
 func mediaSnapshot(n int) *cache.Snapshot {
-	b := cache.NewBuilder(n, 0)
+	b := cache.NewBuilder(cache.Both, n, 0)
 	for i := range n {
 		b.AddMedium(mediumID(i), cache.Medium{
 			Status: cache.MediumActive, Account: uint32(i), Expiry: uint16(2500 + 100*(i%7) + i%12), Allowed: kessai.AllKinds,
@@ -190,7 +190,7 @@ func mediaSnapshot(n int) *cache.Snapshot {
 }
 
 // maxBytes is what a medium may take in memory, with all that goes with it.
-const maxBytes = 28
+const maxBytes = 26
 
 func TestV3_BytesOfAMedium(t *testing.T) {
 	const n = 1_000_000
@@ -245,7 +245,7 @@ func BenchmarkMedium(b *testing.B) {
 				for b.Loop() {
 					id := mediumID(i)
 					id[15] ^= flip
-					m := s.Medium(id)
+					m := mediumIn(s, id)
 					i = int(r.Uint64N(uint64(n))) ^ int(m.Account&1)
 					i -= i / n
 					found = found || m.Status != cache.MediumUnknown
@@ -264,12 +264,12 @@ func BenchmarkMedium(b *testing.B) {
 func BenchmarkJudge(b *testing.B) {
 	const terminals = 100_000
 	for _, n := range sizes() {
-		bl := cache.NewBuilder(n, terminals)
+		bl := cache.NewBuilder(cache.Both, n, terminals)
 		for i := range n {
 			bl.AddMedium(mediumID(i), cache.Medium{Status: cache.MediumActive, Account: uint32(i)})
 		}
 		for i := range terminals {
-			bl.AddTerminal(terminalID(i), cache.Terminal{Status: cache.TerminalActive, Account: uint32(i)})
+			bl.AddTerminal(terminalID(i), cache.Terminal{Status: cache.TerminalRegistered, Account: uint32(i)})
 		}
 		var c cache.Cache
 		c.Swap(bl.Snapshot(time.Now(), 1))
@@ -279,14 +279,47 @@ func BenchmarkJudge(b *testing.B) {
 				r, i, j := rand.New(rand.NewPCG(7, 8)), 0, 0
 				for b.Loop() {
 					s := c.Load()
-					m, t := s.Medium(mediumID(i)), s.Terminal(terminalID(j))
+					m, t := mediumIn(s, mediumID(i)), terminalIn(s, terminalID(j))
 					i, j = int(r.Uint64N(uint64(n)))^int(t.Account&wait), int(r.Uint64N(terminals))^int(m.Account&wait)
 					i, j = i-i/n, j-j/terminals
-					if m.Status != cache.MediumActive || t.Status != cache.TerminalActive {
+					if m.Status != cache.MediumActive || t.Status != cache.TerminalRegistered {
 						b.Fatal("not found")
 					}
 				}
 			})
+		}
+	}
+}
+
+// Bytes says what the collector says, in every mode, and after changes.
+func TestBytesAreTrue(t *testing.T) {
+	const n = 300_000
+	heap := func() int {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int(m.HeapAlloc)
+	}
+	for _, mode := range []cache.Mode{cache.Both, cache.MediaOnly, cache.TerminalsOnly, cache.Filter} {
+		for _, own := range []int{100, n} { // combinations of facts
+			before := heap()
+			b := cache.NewBuilder(mode, n, n/10)
+			for i := range n {
+				b.AddMedium(mediumID(i), cache.Medium{Status: cache.MediumLost, Limits: cache.Limits{Single: int64(i % own)}})
+			}
+			for i := range n / 10 {
+				b.AddTerminal(terminalID(i), cache.Terminal{Status: cache.TerminalRegistered})
+				b.AddMerchant(merchantID(uint64(i)))
+			}
+			s := b.Snapshot(time.Now(), 1)
+			for round := range 3 {
+				got, want := s.Bytes(), heap()-before
+				if d := float64(got) / float64(want); d < 0.93 || d > 1.07 {
+					t.Errorf("mode %v, %d combinations, %d changes: %d bytes said, %d on the heap", mode, own, round, got, want)
+				}
+				s = s.With(randomChanges(rand.New(rand.NewPCG(1, uint64(round))), 20_000, 18), 1, time.Now())
+			}
+			runtime.KeepAlive(s)
 		}
 	}
 }

@@ -2,50 +2,94 @@ package cache
 
 import (
 	"encoding/binary"
+	"maps"
+	"slices"
+	"unsafe"
 
 	"kessai"
 )
 
 // terminals is a hash table with open addressing. A slot is 64 bytes, a line of
 // the processor's cache, so that a look-up waits for memory about once; Go's own
-// map would make it wait twice.
+// map would make it wait twice. The slots lie in chunks, so that a change copies
+// one of them and not all.
 type terminals struct {
-	slots []terminalSlot // the number is a power of two; at most half are taken
-	count int
+	chunks []*chunk // the number is a power of two; at most half of the slots are taken
+	shift  uint8    // of a hash, what gives the slot
+	taken  int      // slots
+	count  int      // of them, those with facts
 }
+
+type chunk [chunkSlots]terminalSlot
 
 type terminalSlot struct {
 	id kessai.TerminalID // zero: free
-	t  Terminal
+	t  Terminal          // zero: not known any more
 }
 
-const minTerminalSlots = 16
+const chunkSlots = 256 // 16 KiB
 
-func newTerminals(n int) (t terminals) {
-	size := minTerminalSlots
-	for size < 2*n {
+func newTerminals(n int) *terminals {
+	t := &terminals{shift: 64 - 8}
+	size := 1
+	for size*chunkSlots < 2*n {
 		size *= 2
+		t.shift--
 	}
-	t.slots = make([]terminalSlot, size)
+	t.chunks = make([]*chunk, size)
+	all := make([]chunk, size)
+	largePages(unsafe.Pointer(unsafe.SliceData(all)), size*int(unsafe.Sizeof(chunk{})))
+	for i := range t.chunks {
+		t.chunks[i] = &all[i]
+	}
 	return t
 }
 
-// search gives the slot of an ID, or else the one where it would have to go.
-func (t *terminals) search(id kessai.TerminalID) *terminalSlot {
-	last := uint64(len(t.slots) - 1)
-	h := binary.BigEndian.Uint64(id[:]) * 0x9e3779b97f4a7c15
-	for i := h >> 32; ; i++ {
-		if s := &t.slots[i&last]; s.id == id || s.id.IsZero() {
-			return s
+// place gives the number of the slot where the search for an ID begins.
+func (t *terminals) place(id kessai.TerminalID) int {
+	return int(binary.BigEndian.Uint64(id[:]) * 0x9e3779b97f4a7c15 >> (t.shift & 63))
+}
+
+// search gives the number of the slot of an ID, or else of the one where it would
+// have to go.
+func (t *terminals) search(id kessai.TerminalID) (int, *terminalSlot) {
+	last := len(t.chunks)*chunkSlots - 1
+	for i := t.place(id); ; i++ {
+		i &= last
+		if s := &t.chunks[i/chunkSlots][i%chunkSlots]; s.id == id || s.id.IsZero() {
+			return i, s
 		}
 	}
 }
 
+// expect fetches the slot of a terminal.
+func (t *terminals) expect(id kessai.TerminalID) {
+	if t != nil {
+		i := t.place(id)
+		prefetch(unsafe.Pointer(&t.chunks[i/chunkSlots][i%chunkSlots]))
+	}
+}
+
 func (t *terminals) find(id kessai.TerminalID) Terminal {
-	if len(t.slots) == 0 || id.IsZero() {
+	if t == nil || id.IsZero() {
 		return Terminal{}
 	}
-	return t.search(id).t
+	_, s := t.search(id)
+	return s.t
+}
+
+func (t *terminals) len() int {
+	if t == nil {
+		return 0
+	}
+	return t.count
+}
+
+func (t *terminals) bytes() int {
+	if t == nil {
+		return 0
+	}
+	return len(t.chunks) * int(unsafe.Sizeof(chunk{})+unsafe.Sizeof(&chunk{}))
 }
 
 // add adds a terminal; of two with one ID, the later counts.
@@ -53,19 +97,131 @@ func (t *terminals) add(id kessai.TerminalID, facts Terminal) {
 	if id.IsZero() {
 		return // it names none
 	}
-	if 2*t.count >= len(t.slots) {
-		larger := newTerminals(len(t.slots))
-		for _, s := range t.slots {
-			if !s.id.IsZero() {
-				*larger.search(s.id) = s
-			}
-		}
-		larger.count = t.count
-		*t = larger
-	}
-	s := t.search(id)
+	t.room()
+	_, s := t.search(id)
+	t.put(s, id, facts)
+}
+
+// put writes a slot. Facts without a status are none.
+func (t *terminals) put(s *terminalSlot, id kessai.TerminalID, facts Terminal) {
 	if s.id.IsZero() {
+		t.taken++
+	}
+	if facts.Status == TerminalUnknown {
+		facts = Terminal{}
+	}
+	if s.t.Status != TerminalUnknown {
+		t.count--
+	}
+	if facts.Status != TerminalUnknown {
 		t.count++
 	}
 	*s = terminalSlot{id, facts}
+}
+
+// room makes room for one more.
+func (t *terminals) room() {
+	if 2*t.taken < len(t.chunks)*chunkSlots {
+		return
+	}
+	larger := newTerminals(t.count + t.count/2 + 1)
+	for _, c := range t.chunks {
+		for i := range c {
+			if s := &c[i]; s.t.Status != TerminalUnknown {
+				_, to := larger.search(s.id)
+				larger.put(to, s.id, s.t)
+			}
+		}
+	}
+	*t = *larger
+}
+
+// with gives the same terminals with changes; t stays as it is.
+func (t *terminals) with(changes []TerminalChange) *terminals {
+	if len(changes) == 0 {
+		return t
+	}
+	if t == nil {
+		t = newTerminals(len(changes))
+	}
+	n := *t
+	n.chunks = slices.Clone(t.chunks)
+	for _, c := range changes {
+		if c.ID.IsZero() {
+			continue
+		}
+		n.room()
+		i, s := n.search(c.ID)
+		if at := i / chunkSlots; at < len(t.chunks) && n.chunks[at] == t.chunks[at] {
+			own := *n.chunks[at]
+			n.chunks[at], s = &own, &own[i%chunkSlots]
+		}
+		n.put(s, c.ID, c.Facts)
+	}
+	return &n
+}
+
+// merchants is the set of those that are registered and not blocked. It is in
+// parts, so that a change copies one of them and not all.
+type merchants [64]map[kessai.MerchantID]struct{}
+
+// part gives the number of the part that an ID belongs to.
+func (*merchants) part(id *kessai.MerchantID) int {
+	h := binary.LittleEndian.Uint64(id[:]) ^ binary.LittleEndian.Uint64(id[7:])
+	return int(h * 0x9e3779b97f4a7c15 >> 58)
+}
+
+func (m *merchants) has(id kessai.MerchantID) bool {
+	if m == nil {
+		return false
+	}
+	_, ok := m[m.part(&id)][id]
+	return ok
+}
+
+func (m *merchants) put(id kessai.MerchantID, active bool) {
+	p := &m[m.part(&id)]
+	if !active {
+		delete(*p, id)
+		return
+	}
+	if *p == nil {
+		*p = make(map[kessai.MerchantID]struct{})
+	}
+	(*p)[id] = struct{}{}
+}
+
+// with gives the same merchants with changes; m stays as it is.
+func (m *merchants) with(changes []MerchantChange) *merchants {
+	if len(changes) == 0 {
+		return m
+	}
+	n := new(merchants)
+	if m != nil {
+		*n = *m
+	}
+	var own [len(n)]bool
+	for _, c := range changes {
+		if i := n.part(&c.ID); !own[i] {
+			n[i], own[i] = maps.Clone(n[i]), true
+		}
+		n.put(c.ID, c.Active)
+	}
+	return n
+}
+
+func (m *merchants) bytes() (n int) {
+	if m == nil {
+		return 0
+	}
+	n = int(unsafe.Sizeof(*m))
+	for _, p := range m {
+		if p != nil {
+			n += mapBytes(len(p), int(unsafe.Sizeof(struct {
+				kessai.MerchantID
+				_ [1]byte // an entry without a value has one byte more
+			}{})))
+		}
+	}
+	return n
 }

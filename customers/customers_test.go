@@ -98,7 +98,7 @@ func TestValidate(t *testing.T) {
 		"customer":    func(m *customers.Medium) { m.Customer = "" },
 		"month 13":    func(m *customers.Medium) { m.Expiry = 2913 },
 		"month 0":     func(m *customers.Medium) { m.Expiry = 2900 },
-		"status":      func(m *customers.Medium) { m.Status = customers.Blocked + 1 },
+		"status":      func(m *customers.Medium) { m.Status = customers.Retained + 1 },
 		"kind":        func(m *customers.Medium) { m.Allowed = kessai.KindSet(1) },
 		"limit":       func(m *customers.Medium) { m.Limits.Single = kessai.MaxAmount + 1 },
 		"daily limit": func(m *customers.Medium) { m.Limits.DayTotal = -1 },
@@ -112,7 +112,7 @@ func TestValidate(t *testing.T) {
 }
 
 func TestStatusNames(t *testing.T) {
-	for _, name := range []string{"active", "lost", "stolen", "blocked"} {
+	for _, name := range []string{"issued", "active", "lost", "stolen", "withdrawn", "retained"} {
 		if s, ok := customers.ParseStatus(name); !ok || s.String() != name {
 			t.Errorf("%s is read as %v, %v", name, s, ok)
 		}

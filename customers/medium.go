@@ -18,10 +18,12 @@ const (
 	Active Status = iota + 1
 	Lost
 	Stolen
-	Blocked // withdrawn by the issuer
+	Withdrawn // by the issuer
+	Issued    // and not active yet
+	Retained  // by a terminal, after it was lost, stolen or withdrawn
 )
 
-var statusNames = [...]string{"", "active", "lost", "stolen", "blocked"}
+var statusNames = [...]string{"", "active", "lost", "stolen", "withdrawn", "issued", "retained"}
 
 func (s Status) String() string {
 	if int(s) < len(statusNames) {
@@ -32,7 +34,7 @@ func (s Status) String() string {
 
 // ParseStatus reads the name that [Status.String] gives.
 func ParseStatus(text string) (Status, bool) {
-	for s := Active; s <= Blocked; s++ {
+	for s := Active; s <= Retained; s++ {
 		if statusNames[s] == text {
 			return s, true
 		}
@@ -70,6 +72,13 @@ type Medium struct {
 	Status   Status
 	Allowed  kessai.KindSet // kinds of transaction that it may be used for; zero: every kind
 	Limits   Limits
+	Kept     Kept // where and when; zero unless it is retained
+}
+
+// Kept says which terminal retained a medium, and when.
+type Kept struct {
+	By kessai.TerminalID
+	At int64 // milliseconds since 1970, UTC
 }
 
 // Validate says what is wrong with a medium; nil for nothing.
@@ -83,8 +92,11 @@ func (m Medium) Validate() error {
 	if month := m.Expiry % 100; m.Expiry != 0 && (month < 1 || month > 12 || m.Expiry > 9912) {
 		return errors.New("expiry must be YYMM")
 	}
-	if m.Status < Active || m.Status > Blocked {
-		return errors.New("status must be active, lost, stolen or blocked")
+	if m.Status < Active || m.Status > Retained {
+		return errors.New("status must be issued, active, lost, stolen, withdrawn or retained")
+	}
+	if retained := m.Status == Retained; retained != !m.Kept.By.IsZero() || retained != (m.Kept.At != 0) {
+		return errors.New("a retained medium, and no other, has the terminal that kept it and the time")
 	}
 	if m.Allowed&^kessai.AllKinds != 0 {
 		return errors.New("a kind of transaction that does not exist is allowed")
@@ -101,7 +113,7 @@ func MediumKey(id kessai.MediumID) []byte { return append([]byte(MediumKeyPrefix
 // A medium is stored in a fixed form and not as JSON because there may be
 // millions, and every one is decoded each time that the cache is loaded.
 //
-//	0     form of the record, 1
+//	0     form of the record: 1, or 2 where it is retained
 //	1-4   last four digits
 //	5-6   expiry
 //	7     status
@@ -109,16 +121,24 @@ func MediumKey(id kessai.MediumID) []byte { return append([]byte(MediumKeyPrefix
 //	12-19 limit on one transaction
 //	20-27 limit on a day's total
 //	28-31 limit on a day's count
-//	32-   customer
+//	32-   customer; in form 2 behind
+//	32-39 the terminal that kept it
+//	40-47 when, in milliseconds since 1970
 const (
-	mediumForm  = 1
-	mediumFixed = 32
+	mediumForm   = 1
+	retainedForm = 2
+	mediumFixed  = 32
+	keptBytes    = 16
 )
 
 // Encode gives the value that is stored under [MediumKey].
 func (m Medium) Encode() []byte {
-	b := make([]byte, 0, mediumFixed+len(m.Customer))
-	b = append(b, mediumForm)
+	form := byte(mediumForm)
+	if m.Status == Retained {
+		form = retainedForm
+	}
+	b := make([]byte, 0, mediumFixed+keptBytes+len(m.Customer))
+	b = append(b, form)
 	b = append(b, m.Last4[:]...)
 	b = binary.BigEndian.AppendUint16(b, m.Expiry)
 	b = append(b, byte(m.Status))
@@ -126,6 +146,10 @@ func (m Medium) Encode() []byte {
 	b = binary.BigEndian.AppendUint64(b, uint64(m.Limits.Single))
 	b = binary.BigEndian.AppendUint64(b, uint64(m.Limits.DayTotal))
 	b = binary.BigEndian.AppendUint32(b, m.Limits.DayCount)
+	if form == retainedForm {
+		b = append(b, m.Kept.By[:]...)
+		b = binary.BigEndian.AppendUint64(b, uint64(m.Kept.At))
+	}
 	return append(b, m.Customer...)
 }
 
@@ -134,7 +158,16 @@ var ErrMedium = errors.New("medium record cannot be read")
 
 // DecodeMedium reads what [MediumKey] and [Medium.Encode] wrote.
 func DecodeMedium(key, value []byte) (m Medium, err error) {
-	if len(key) != len(MediumKeyPrefix)+len(m.ID) || len(value) <= mediumFixed || value[0] != mediumForm {
+	if len(key) != len(MediumKeyPrefix)+len(m.ID) || len(value) <= mediumFixed {
+		return Medium{}, ErrMedium
+	}
+	rest := value[mediumFixed:]
+	switch {
+	case value[0] == retainedForm && len(rest) > keptBytes:
+		copy(m.Kept.By[:], rest)
+		m.Kept.At = int64(binary.BigEndian.Uint64(rest[8:]))
+		rest = rest[keptBytes:]
+	case value[0] != mediumForm:
 		return Medium{}, ErrMedium
 	}
 	copy(m.ID[:], key[len(MediumKeyPrefix):])
@@ -145,7 +178,7 @@ func DecodeMedium(key, value []byte) (m Medium, err error) {
 	m.Limits.Single = int64(binary.BigEndian.Uint64(value[12:]))
 	m.Limits.DayTotal = int64(binary.BigEndian.Uint64(value[20:]))
 	m.Limits.DayCount = binary.BigEndian.Uint32(value[28:])
-	m.Customer = ID(value[mediumFixed:])
+	m.Customer = ID(rest)
 	if m.Validate() != nil {
 		return Medium{}, ErrMedium
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"kessai/authz/ledger"
+	"kessai/cache"
 )
 
 // The tests here use the book itself, on disk, in place of the map of accounts.
@@ -107,7 +108,7 @@ func TestV1_ImportSurvivesSIGKILL(t *testing.T) {
 		case step != "begun" && step != "stage" && step != "staged":
 			t.Errorf("killed after %s: a decided import is gone", step)
 		}
-		if _, err := r.Snapshot(); err != nil {
+		if _, err := r.Snapshot(cache.Both); err != nil {
 			t.Errorf("killed after %s: %v", step, err)
 		}
 		do(t, r, "demo.yaml", demo(t))
@@ -125,13 +126,13 @@ func TestV1_SnapshotIsTheSameAfterARestart(t *testing.T) {
 	dir := t.TempDir()
 	type facts struct{ Medium, Terminal any }
 	read := func(r *Registry) (all []facts) {
-		s, err := r.Snapshot()
+		s, err := r.Snapshot(cache.Both)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, pan := range []string{"4242424242424242", "4000000000000044", "4111111111111111"} {
 			for _, id := range []string{"AOI00001", "AOI00002", "AOI00009", "VEND0001"} {
-				all = append(all, facts{s.Medium(medium(t, pan)), s.Terminal(terminal(t, id))})
+				all = append(all, facts{mediumIn(s, medium(t, pan)), terminalIn(s, terminal(t, id))})
 			}
 		}
 		return all

@@ -360,7 +360,6 @@ func TestUnfinishedImportIsExamined(t *testing.T) {
 		"staged end gone":    staged(func(b []byte) []byte { return b[:len(b)-1] }),
 		"staged bit flipped": staged(func(b []byte) []byte { b[len(b)-1] ^= 1; return b }),
 		"all staged gone":    staged(func([]byte) []byte { return nil }),
-		"staged file gone":   func(_ *testing.T, r *Registry) { os.Remove(filepath.Join(r.dir, stagedName)) },
 	} {
 		dir, a := t.TempDir(), newAccounts()
 		o := testOptions(t, dir, a)

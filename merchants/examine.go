@@ -111,39 +111,34 @@ func examineCopy(dir, check string, s *seal) (err error) {
 		if err := s.follows(m); err != nil {
 			return err
 		}
-		st, err := getState(txn)
+		st, ok, err := decided(dir)
 		if err != nil {
 			return err
 		}
-		if st.Committed {
-			return examineUnfinished(db, txn, dir, m, st)
+		var change digest
+		if ok && st.ID != m.Import {
+			m.Records.add(st.Change)
+			change, err = stillToCome(txn, dir, st)
 		}
-		return examineRecords(db, txn, m, digest{})
+		if err != nil {
+			return err
+		}
+		return examineRecords(db, txn, m, change)
 	})
 }
 
-// examineUnfinished checks that carrying out the import that is under way, of
-// which a part may have been done, will give the registry that it should.
-func examineUnfinished(db *badger.DB, txn *badger.Txn, dir string, m meta, st state) error {
-	if st.Next.Version != m.Version+1 || st.Next.Digest != chain(m.Digest, st.Next.Version, st.Next.Records) {
-		return errors.New("the import that is under way does not follow from the version in force")
-	}
-	var change digest
-	err := st.Staged.each(dir, func(key, value []byte) error {
+// stillToCome gives what carrying out the import that is under way, of which a
+// part may have been done, changes the digest of all records by.
+func stillToCome(txn *badger.Txn, dir string, st state) (change digest, err error) {
+	err = st.each(filepath.Join(dir, stagedName), func(key, value []byte) error {
 		change.mix(key, value)
-		item, err := txn.Get(key)
-		if errors.Is(err, badger.ErrKeyNotFound) {
-			return nil
+		old, err := getValue(txn, key)
+		if err == nil && old != nil {
+			change.mix(key, old)
 		}
-		if err != nil {
-			return err
-		}
-		return item.Value(func(old []byte) error { change.mix(key, old); return nil })
-	})
-	if err != nil {
 		return err
-	}
-	return examineRecords(db, txn, st.Next, change)
+	})
+	return change, err
 }
 
 // errOlderForm says that the customers are stored as JSON, as they once were.
@@ -162,7 +157,7 @@ func examineRecords(db *badger.DB, txn *badger.Txn, m meta, change digest) error
 			digests[n].mix(key, value)
 		}
 		return nil
-	})
+	}, nil)
 	for _, d := range digests {
 		change.add(d)
 	}
@@ -174,5 +169,5 @@ func examineRecords(db *badger.DB, txn *badger.Txn, m meta, change digest) error
 
 // isRecord tells records from what the store keeps about itself.
 func isRecord(key []byte) bool {
-	return !bytes.Equal(key, metaKey) && !bytes.Equal(key, stateKey)
+	return !bytes.Equal(key, metaKey)
 }

@@ -95,7 +95,7 @@ type section struct {
 
 var sections = []section{
 	{"merchants", []string{"id", "name", "mcc", "currency", "status"}, 4, (*parser).addMerchant},
-	{"terminals", []string{"id", "merchant", "operation", "status", "partial_approval", "allow",
+	{"terminals", []string{"id", "merchant", "operation", "status", "user", "partial_approval", "allow",
 		"limit_single", "limit_day_total", "limit_day_count"}, 3, (*parser).addTerminal},
 	{"api_keys", []string{"merchant", "key", "status"}, 2, (*parser).addAPIKey},
 	{"customers", []string{"id", "name", "currency", "opening_balance", "overdraft"}, 3, (*parser).addCustomer},
@@ -189,9 +189,12 @@ func (p *parser) addMerchant(w *row) {
 
 func (p *parser) addTerminal(w *row) {
 	t := Terminal{
-		ID: w.terminalID("id"), Merchant: w.merchantID("merchant"), Status: w.status(),
+		ID: w.terminalID("id"), Merchant: w.merchantID("merchant"), Status: w.terminalStatus(),
 		Operation: Operation(w.get("operation")), Partial: w.yes("partial_approval"),
 		Allowed: w.kinds("allow"), Limits: w.limits(),
+	}
+	if w.get("user") != "" {
+		t.User = w.customerID("user")
 	}
 	if t.Operation != Attended && t.Operation != Vending {
 		w.fail("operation", "must be attended or vending")
@@ -201,12 +204,17 @@ func (p *parser) addTerminal(w *row) {
 }
 
 func (p *parser) addAPIKey(w *row) {
-	k := keyEntry{merchant: w.merchantID("merchant"), key: kessai.Secret(w.get("key")), status: w.status()}
-	if !isAPIKey(k.key.Reveal()) {
-		w.fail("key", problemAPIKey)
-	}
+	k := keyEntry{merchant: w.merchantID("merchant"), key: w.apiKey("key"), status: w.status()}
 	once(w, "key", k.key, p.im.seen.apiKeys)
 	p.im.apiKeys = append(p.im.apiKeys, entry[keyEntry]{k, w.at})
+}
+
+func (w *row) apiKey(field string) kessai.Secret {
+	key := w.get(field)
+	if !isAPIKey(key) {
+		w.fail(field, problemAPIKey)
+	}
+	return kessai.Secret(key)
 }
 
 func isAPIKey(s string) bool {
@@ -282,17 +290,32 @@ func (w *row) status() Status {
 	return ""
 }
 
+func (w *row) terminalStatus() TerminalStatus {
+	s := TerminalStatus(w.get("status"))
+	if s == "" {
+		return Registered
+	}
+	if s.validate() != nil {
+		w.fail("status", "must be registered, suspended or withdrawn")
+	}
+	return TerminalStatus(strings.Clone(string(s)))
+}
+
 func (w *row) mediumStatus(field string) customers.Status {
 	text := w.get(field)
 	if text == "" {
 		return customers.Active
 	}
 	s, ok := customers.ParseStatus(text)
-	if !ok {
-		w.fail(field, "must be active, lost, stolen or blocked")
+	if !ok || s == customers.Retained {
+		w.fail(field, "must be "+mediumStatuses)
 	}
 	return s
 }
+
+// mediumStatuses are those that a file may give. That a medium is retained, the
+// terminal reports that has it.
+const mediumStatuses = "issued, active, lost, stolen or withdrawn; that it is retained, its terminal reports"
 
 func (w *row) pan(field string) kessai.PAN {
 	pan, err := kessai.ParsePAN(w.get(field))

@@ -26,7 +26,7 @@ func TestBadFiles(t *testing.T) {
 	const (
 		media = "pan,customer,expiry,status,allow,limit_single,limit_day_total,limit_day_count\n"
 		good  = "4242424242424242,c-1"
-		list  = "purchase cash_back refund balance_inquiry verification pre_authorization increment completion release reversal"
+		list  = "purchase cash_back refund balance_inquiry verification pre_authorization increment completion release reversal load unload purse_purchase purse_inquiry purse_settlement"
 	)
 	for _, c := range []struct{ name, file, text, want string }{
 		{"name", "cards.txt", "", "cards.txt: has a name that does not end in .yaml, .yml or .csv"},
@@ -57,7 +57,7 @@ func TestBadFiles(t *testing.T) {
 
 		{"header", "a.csv", "pan,owner\n", "a.csv:1: must begin with the names of fields, each once, of one kind of record: " +
 			"merchants (id,name,mcc,currency and, if wanted, status); " +
-			"terminals (id,merchant,operation and, if wanted, status,partial_approval,allow,limit_single,limit_day_total,limit_day_count); " +
+			"terminals (id,merchant,operation and, if wanted, status,user,partial_approval,allow,limit_single,limit_day_total,limit_day_count); " +
 			"api_keys (merchant,key and, if wanted, status); customers (id,name,currency and, if wanted, opening_balance,overdraft); " +
 			"media (pan,customer and, if wanted, expiry,status,allow,limit_single,limit_day_total,limit_day_count)"},
 		{"fields", "a.csv", media + good + "\n", "a.csv:2: has more or fewer fields on this line than the first line has"},
@@ -76,7 +76,7 @@ func TestBadFiles(t *testing.T) {
 			"a.csv:2: media: record 1: customer must be 1 to 20 letters, digits, hyphens or underscores"},
 		{"expiry", "a.csv", media + good + ",1229,,,,,\n", "a.csv:2: media: record 1: expiry must be the last valid month as YYMM, for example 2912 for December 2029"},
 		{"expiry's length", "a.csv", media + good + ",202912,,,,,\n", "a.csv:2: media: record 1: expiry must be the last valid month as YYMM, for example 2912 for December 2029"},
-		{"medium's status", "a.csv", media + good + ",2912,ok,,,,\n", "a.csv:2: media: record 1: status must be active, lost, stolen or blocked"},
+		{"medium's status", "a.csv", media + good + ",2912,ok,,,,\n", "a.csv:2: media: record 1: status must be issued, active, lost, stolen or withdrawn; that it is retained, its terminal reports"},
 		{"kind", "a.csv", media + good + ",2912,active,purchase sale,,,\n", "a.csv:2: media: record 1: allow must be kinds of transaction: " + list},
 		{"no kind", "a.csv", media + good + ",2912,active, ,,,\n", "a.csv:2: media: record 1: allow must name a kind of transaction; leave it out to allow every kind"},
 		{"limit", "a.csv", media + good + ",2912,active,,1000000000000,,\n", "a.csv:2: media: record 1: limit_single must be a whole number from 0 to 999999999999, digits only"},

@@ -3,213 +3,260 @@ package merchants
 import (
 	"context"
 	"errors"
-	"fmt"
 	"runtime/debug"
+	"sync"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
-
-	"kessai"
 	"kessai/cache"
-	"kessai/customers"
 )
 
-// Snapshot reads the whole registry and gives what the cache needs of it: the
-// facts that requests are judged by.
-func (r *Registry) Snapshot() (s *cache.Snapshot, err error) {
-	err = r.view(func(txn *badger.Txn) error {
-		k, err := loadKnown(txn)
-		if err != nil {
-			return err
-		}
-		s, err = r.snapshot(txn, k, allReaders())
-		return err
-	})
-	return s, err
+// FollowOptions say how a cache follows the registry.
+type FollowOptions struct {
+	Mode  cache.Mode    // what is kept in memory
+	Every time.Duration // the interval of refreshes
+
+	// Observe, which may be nil, is told of each refresh: how long it took and how
+	// it ended.
+	Observe func(took time.Duration, err error)
 }
 
-// snapshot builds the cache's facts: the merchant's status is folded into its
-// terminals', and a medium carries the number of its customer's account. That
-// number is asked of the book and not kept in the registry: with another book it
-// would be another customer's.
-func (r *Registry) snapshot(txn *badger.Txn, k *known, readers int) (*cache.Snapshot, error) {
-	b := cache.NewBuilder(k.meta.Counts.Media, len(k.terminals))
-	for id, m := range k.merchants {
-		if m.Status == Active {
-			b.AddMerchant(id)
-		}
-	}
-	for id, t := range k.terminals {
-		f, err := r.terminalFacts(t, k)
-		if err != nil {
-			return nil, err
-		}
-		b.AddTerminal(id, f)
-	}
-	var count [256]int // of each span, which one goroutine reads
-	err := eachIn(txn, r.db.Opts().Dir, mediaSpans(), readers, func(span int, key, value []byte) error {
-		m, err := customers.DecodeMedium(key, value)
-		if err != nil {
-			return unreadable("medium", err)
-		}
-		account, err := r.accountNumber(customers.AccountName(m.Customer))
-		if err != nil {
-			return err
-		}
-		b.AddMedium(m.ID, cache.Medium{
-			Status: mediumStatus[m.Status], Expiry: m.Expiry, Allowed: orAll(m.Allowed),
-			Account: account, Limits: cache.Limits(m.Limits),
-		})
-		count[span]++
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	n := 0
-	for _, c := range count {
-		n += c
-	}
-	if n != k.meta.Counts.Media {
-		return nil, fmt.Errorf("%w: it has %d media where it should have %d: import the files again into a new registry", ErrDamaged, n, k.meta.Counts.Media)
-	}
-	return b.Snapshot(time.Now(), k.meta.Version), nil
+// follow is the cache that follows the registry.
+type follow struct {
+	o       FollowOptions      // guarded by the registry's loading
+	stop    context.CancelFunc // likewise; ends the follower
+	stopped sync.WaitGroup     // the follower
+
+	mu    sync.Mutex   // held for moments: guards the following, and swaps
+	cache *cache.Cache // nil until Follow
+	since *since       // nil while no snapshot is being built
 }
 
-var mediumStatus = [...]cache.MediumStatus{
-	customers.Active:  cache.MediumActive,
-	customers.Lost:    cache.MediumLost,
-	customers.Stolen:  cache.MediumStolen,
-	customers.Blocked: cache.MediumBlocked,
+// since is what changed since the building of a snapshot began. The snapshot gets
+// it before it comes in force: a reading of ten million media takes seconds, and
+// knows nothing of what came meanwhile.
+type since struct {
+	changes cache.Changes
+	missed  bool // an import is not in changes: the cache will be built once more
+	tooMuch bool // more than is kept
 }
 
-func (r *Registry) terminalFacts(t Terminal, k *known) (f cache.Terminal, err error) {
-	m, ok := k.merchants[t.Merchant]
-	if !ok {
-		return f, fmt.Errorf("%w: terminal %s belongs to a merchant that is missing", ErrDamaged, t.ID)
+// maxSince bounds the changes that are kept for a snapshot that is being built.
+// With more, the one in force stays, which has them all, until the next refresh.
+const maxSince = 500_000
+
+func (s *since) add(c cache.Changes, whole bool) {
+	s.changes.Media = append(s.changes.Media, c.Media...)
+	s.changes.Terminals = append(s.changes.Terminals, c.Terminals...)
+	s.changes.Merchants = append(s.changes.Merchants, c.Merchants...)
+	s.missed = s.missed || !whole
+	if size(&s.changes) > maxSince {
+		s.changes, s.tooMuch = cache.Changes{}, true
 	}
-	f = cache.Terminal{
-		Status: cache.TerminalActive, Partial: t.Partial, Merchant: t.Merchant,
-		Currency: m.Currency, Allowed: orAll(t.Allowed), Limits: cache.Limits(t.Limits),
-	}
-	switch {
-	case m.Status != Active:
-		f.Status = cache.MerchantBlocked
-	case t.Status != Active:
-		f.Status = cache.TerminalBlocked
-	}
-	f.Account, err = r.accountNumber(AccountName(t.Merchant))
-	return f, err
 }
 
-func (r *Registry) accountNumber(name string) (uint32, error) {
-	a, ok := r.o.Account(name)
-	if !ok {
-		return 0, fmt.Errorf("%w: account %s is not in the book: this registry and this book do not belong together, or the book was begun anew; import the files again", ErrDamaged, name)
-	}
-	return uint32(a.ID), nil
-}
+func size(c *cache.Changes) int { return len(c.Media) + len(c.Terminals) + len(c.Merchants) }
 
-func orAll(s kessai.KindSet) kessai.KindSet {
-	if s == 0 {
-		return kessai.AllKinds
-	}
-	return s
-}
-
-// Follow loads the registry into a cache and keeps it up to date: at once when
-// an import changes the registry, and every so often besides, until ctx ends or
-// the registry closes. It returns when the first load is done, or with the error
-// of it; the rest goes on behind. A later load that fails leaves the cache as it
-// is. A registry is followed by one cache.
+// Follow loads the registry into a cache and keeps it up to date, until ctx ends
+// or the registry closes. It returns when the first load is done, or with the
+// error of it; the rest goes on behind. A registry is followed by one cache.
 //
-// observe, which may be nil, is told of each load: how long it took and how it
-// ended.
-func (r *Registry) Follow(ctx context.Context, c *cache.Cache, every time.Duration, observe func(took time.Duration, err error)) error {
-	if every <= 0 {
+// What changes is in the cache when Import, Apply or Retain return. At each
+// interval the registry is looked at besides: where nothing is amiss, the facts
+// are only confirmed, so that their age tells whether the registry can be read. A
+// refresh that fails leaves the cache as it is.
+func (r *Registry) Follow(ctx context.Context, c *cache.Cache, o FollowOptions) error {
+	if o.Every <= 0 {
 		return errors.New("the interval at which the cache is refreshed must be above zero")
 	}
-	if observe == nil {
-		observe = func(time.Duration, error) {}
+	if o.Observe == nil {
+		o.Observe = func(time.Duration, error) {}
 	}
 	r.loading.Lock()
 	defer r.loading.Unlock()
-	if r.follows != nil {
+	f := &r.follow
+	if f.stop != nil {
 		return errors.New("the registry is followed by a cache already")
 	}
-	r.follows, r.observe = c, observe
-	if err := r.load(); err != nil {
-		r.follows, r.observe = nil, nil
+	f.o = o
+	f.setCache(c)
+	if err := r.load(true); err != nil {
+		f.setCache(nil)
 		return err
 	}
-	ctx, r.stop = context.WithCancel(ctx)
-	r.stopped.Add(1)
-	go func() {
-		defer r.stopped.Done()
-		t := time.NewTicker(every)
+	ctx, f.stop = context.WithCancel(ctx)
+	f.stopped.Go(func() {
+		t := time.NewTicker(o.Every)
 		defer t.Stop()
 		for {
 			select {
 			case <-ctx.Done():
 				return
 			case <-t.C:
-				_ = r.Refresh() // observe was told
+				_ = r.Refresh() // Observe was told
 			}
 		}
-	}()
+	})
 	return nil
 }
 
-// Refresh brings what is in memory, and the cache that follows, up to date. On
-// an error both stay as they are.
-func (r *Registry) Refresh() error {
+func (f *follow) setCache(c *cache.Cache) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.cache = c
+}
+
+func (f *follow) follows() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.cache != nil
+}
+
+// unfollow ends the follower.
+func (r *Registry) unfollow() {
+	r.closing.Store(true)
+	r.loading.Lock()
+	if r.follow.stop != nil {
+		r.follow.stop()
+	}
+	r.loading.Unlock()
+	r.follow.stopped.Wait()
+}
+
+// Refresh looks at the registry and brings the cache that follows up to date. On
+// an error it stays as it is.
+func (r *Registry) Refresh() error { return r.refresh(false) }
+
+// Reload is [Registry.Refresh], and reads everything anew even where the cache is
+// up to date. The snapshot in force serves meanwhile, so both are in memory.
+func (r *Registry) Reload() error { return r.refresh(true) }
+
+func (r *Registry) refresh(anew bool) error {
 	r.loading.Lock()
 	defer r.loading.Unlock()
-	return r.load()
+	return r.load(anew)
+}
+
+// SetMode changes what is kept in memory. The snapshot in force serves until the
+// new one is built, so both are in memory then. On an error nothing changes.
+func (r *Registry) SetMode(mode cache.Mode) error {
+	r.loading.Lock()
+	defer r.loading.Unlock()
+	before := r.follow.o.Mode
+	r.follow.o.Mode = mode
+	err := r.load(false)
+	if err != nil {
+		r.follow.o.Mode = before
+	}
+	return err
 }
 
 // manyMedia is the number from which on what a load leaves behind is worth
 // giving back to the system at once.
 const manyMedia = 500_000
 
-// load does the work of Refresh; the caller holds loading. Where the store's
-// version is the one in force, the facts are kept, and only their age is made
-// anew: reading a million media every minute for nothing would cost seconds.
-func (r *Registry) load() error {
-	begun, anew := time.Now(), false
-	err := r.view(func(txn *badger.Txn) error {
-		now, err := getMeta(txn)
-		if err != nil {
-			return err
-		}
-		k := r.known.Load()
-		if now.Version != k.meta.Version {
-			if k, err = loadKnown(txn); err != nil {
-				return err
-			}
-		}
-		if r.follows != nil {
-			s := r.follows.Load()
-			readers := 1 // requests are being judged meanwhile
-			if s.Loaded().IsZero() {
-				readers = allReaders()
-			}
-			if s.Loaded().IsZero() || s.Version() != now.Version {
-				if s, err = r.snapshot(txn, k, readers); err != nil {
-					return err
-				}
-				anew = true
-			}
-			r.follows.Swap(s.Confirmed(time.Now()))
-		}
-		r.known.Store(k)
-		return nil
-	})
-	if r.observe != nil {
-		r.observe(time.Since(begun), err)
+// load does the work of refresh; the caller holds loading.
+func (r *Registry) load(anew bool) error {
+	begun := time.Now()
+	built, err := r.confirm(begun, anew)
+	if r.follow.o.Observe != nil {
+		r.follow.o.Observe(time.Since(begun), err)
 	}
-	if anew && r.known.Load().meta.Counts.Media >= manyMedia {
+	if built && r.known.Load().meta.Counts.Media >= manyMedia {
 		debug.FreeOSMemory() // the snapshot before is as large as the one in force
 	}
 	return err
+}
+
+// confirm makes sure that the registry can be read, and that the cache has what is
+// there; built says that it took another snapshot. Where nothing is amiss, only
+// the age of the facts is made anew: reading ten million media every minute for
+// nothing would cost seconds.
+func (r *Registry) confirm(now time.Time, anew bool) (built bool, err error) {
+	if r.unfinished.Load() {
+		return false, ErrUnfinished
+	}
+	if err := r.view(func(v reading) error { _, err := getMeta(v.top); return err }); err != nil {
+		return false, err
+	}
+	f := &r.follow
+	if f.cache == nil {
+		return false, nil
+	}
+	if !anew && f.confirm(now, r.known.Load().meta.Version) {
+		return false, nil
+	}
+	for missed := true; missed; {
+		if missed, err = r.build(); err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// confirm makes the age of the snapshot in force anew; false where another one is
+// wanted.
+func (f *follow) confirm(now time.Time, version uint64) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := f.cache.Load()
+	if s.Loaded().IsZero() || s.Mode() != f.o.Mode || s.Worn(now) || s.Version() < version {
+		return false
+	}
+	f.cache.Swap(s.Confirmed(now))
+	return true
+}
+
+// build reads the registry into another snapshot and puts it in force, with what
+// changed meanwhile, but for an import that it missed. The caller holds loading.
+func (r *Registry) build() (missed bool, err error) {
+	f := &r.follow
+	readers := 1 // requests are being judged meanwhile
+	f.mu.Lock()
+	f.since = new(since) // before the view: what is not in the one is in the other
+	if f.cache.Load().Loaded().IsZero() {
+		readers = allReaders()
+	}
+	f.mu.Unlock()
+	var s *cache.Snapshot
+	err = r.view(func(v reading) error { s, err = r.snapshot(v, f.o.Mode, readers); return err })
+	r.step("built")
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	came := f.since
+	f.since = nil
+	switch {
+	case err != nil:
+		return false, err
+	case came.tooMuch:
+		return false, errors.New("too much changed while the registry was read: the facts in force stay")
+	}
+	version := s.Version()
+	if !came.missed {
+		version = max(version, r.known.Load().meta.Version)
+	}
+	f.cache.Swap(s.With(came.changes, version, s.Loaded()))
+	return came.missed, nil
+}
+
+// publish has memory know what changed; whole says that the news are all of it,
+// and otherwise the cache has to be built anew. The caller holds writing.
+func (r *Registry) publish(n *news, m meta, whole bool) {
+	f := &r.follow
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	before := r.known.Load()
+	r.known.Store(before.with(n, m))
+	if f.since != nil {
+		f.since.add(n.Changes, whole)
+	}
+	if f.cache == nil || f.cache.Load().Loaded().IsZero() {
+		return
+	}
+	s := f.cache.Load()
+	version := s.Version()
+	if whole && version == before.meta.Version {
+		version = m.Version
+	}
+	// The age stays: that a change reached the disk says nothing of the rest.
+	f.cache.Swap(s.With(n.Changes, version, s.Loaded()))
 }

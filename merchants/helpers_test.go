@@ -12,6 +12,7 @@ import (
 
 	"kessai"
 	"kessai/authz/ledger"
+	"kessai/cache"
 )
 
 func TestMain(m *testing.M) {
@@ -157,4 +158,15 @@ func pan(n int) string {
 		}
 	}
 	panic("no check digit fits")
+}
+
+// mediumIn and terminalIn give what a snapshot in mode both says.
+func mediumIn(s *cache.Snapshot, id kessai.MediumID) cache.Medium {
+	m, _ := s.Medium(id)
+	return m
+}
+
+func terminalIn(s *cache.Snapshot, id kessai.TerminalID) cache.Terminal {
+	t, _ := s.Terminal(id)
+	return t
 }

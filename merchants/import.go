@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-
-	"github.com/dgraph-io/badger/v4"
 )
 
 // Count says what an import did with the records of one kind.
@@ -28,58 +26,103 @@ type Summary struct {
 // Import adds or changes the records of a file: all of them, or none.
 //
 // Records go to a staging file first, each checked against what is there; then
-// one commit marks the whole as decided; then accounts are opened in the book
-// and the records are put in their places. A crash before the mark leaves the
-// registry as it was, a crash after it is made good when the registry is opened
-// again. One transaction for all would be simpler, but badger bounds its size.
+// the file gets its name, which decides the import; then accounts are opened in
+// the book and the records are put in their places. A crash before the name leaves
+// the registry as it was, a crash after it is made good when the registry is
+// opened again. One transaction for all would be simpler, but badger bounds its
+// size. Whoever looks meanwhile sees the registry as it was before. Changes
+// ([Registry.Apply]) go on, and on top of what is imported.
 //
-// Until the mark, cancelling ctx ends the import with nothing done. When Import
-// returns without an error, the cache that follows the registry has the change.
-// Errors: [*FileError] for a record that does not fit what is there,
+// Until it is decided, cancelling ctx ends the import with nothing done. When
+// Import returns without an error, the cache that follows the registry has the
+// change. Errors: [*FileError] for a record that does not fit what is there,
 // [ErrImporting], [ErrClosed], and [ErrUnfinished] where the import is decided
 // but could not be carried out; the next import, or the next start, does that.
 //
 // progress, which may be nil, is told now and then how far the work is.
-func (r *Registry) Import(ctx context.Context, im *Import, progress func(done, total int)) (Summary, error) {
-	if !r.importing.TryLock() {
-		return Summary{}, ErrImporting
+func (r *Registry) Import(ctx context.Context, im *Import, progress func(done, total int)) (sum Summary, err error) {
+	p := newProgress(progress, im.Len())
+	err = r.change(p, func() (state, error) {
+		return r.stage(ctx, p, func(s *stager) error { return s.all(im, &sum) })
+	})
+	sum.Version = r.Version()
+	if err != nil && !errors.Is(err, errNotLoaded) {
+		sum = Summary{}
 	}
-	defer r.importing.Unlock()
-	if r.closed.Load() {
-		return Summary{}, ErrClosed
-	}
-	if progress == nil {
-		progress = func(int, int) {}
-	}
-	if err := r.recover(); err != nil {
-		return Summary{}, err
-	}
-	st, sum, err := r.stage(ctx, im, progress)
-	if err != nil {
-		return Summary{}, errors.Join(err, dropStaged(r.dir))
-	}
-	if st.Staged.Records == 0 {
-		progress(2*im.Len(), 2*im.Len())
-		return sum, errors.Join(dropStaged(r.dir), r.Refresh())
-	}
-	if err := r.carryOut(st, func(done int) { progress(im.Len()+im.Len()*done/st.Staged.Records, 2*im.Len()) }); err != nil {
-		return Summary{}, fmt.Errorf("%w: %w", ErrUnfinished, err)
-	}
-	progress(2*im.Len(), 2*im.Len())
-	if err := r.Refresh(); err != nil {
-		return sum, fmt.Errorf("the import is stored, but what is in memory is still as it was before: %w", err)
-	}
-	err = dropStaged(r.dir)
-	r.step("dropped")
 	return sum, err
 }
 
-// state is the import that is decided and still to be carried out. The zero
-// state means that there is none.
-type state struct {
-	Committed bool   `json:"committed"`
-	Staged    staged `json:"staged"`
-	Next      meta   `json:"next"` // what the store says about itself afterwards
+// applyMany makes more changes than fit into one transaction, as an import.
+func (r *Registry) applyMany(ctx context.Context, targets []target) (uint64, error) {
+	p := newProgress(nil, len(targets))
+	err := r.change(p, func() (state, error) {
+		return r.stage(ctx, p, func(s *stager) error { return s.changes(targets) })
+	})
+	if err != nil && !errors.Is(err, errNotLoaded) {
+		return 0, err
+	}
+	return r.Version(), err
 }
 
-func getState(txn *badger.Txn) (st state, err error) { return st, getJSON(txn, stateKey, &st) }
+var errNotLoaded = errors.New("it is stored, but what is in memory is still as it was before")
+
+// change stages records and puts them in their places. One such change runs at a
+// time.
+func (r *Registry) change(p *progress, stage func() (state, error)) error {
+	if !r.importing.TryLock() {
+		return ErrImporting
+	}
+	defer r.importing.Unlock()
+	if r.closed.Load() {
+		return ErrClosed
+	}
+	if err := r.recover(); err != nil {
+		return err
+	}
+	r.hold()
+	st, err := stage()
+	if err != nil || st.Records == 0 {
+		err = errors.Join(err, dropStaged(r.dir), r.fold())
+		if err == nil {
+			p.end()
+			err = r.Refresh()
+		}
+		return err
+	}
+	whole, err := r.carryOut(st, p)
+	if err != nil {
+		return err
+	}
+	p.end()
+	err = errors.Join(dropStaged(r.dir), r.fold())
+	r.step("dropped")
+	if !whole {
+		if err := r.Refresh(); err != nil {
+			return fmt.Errorf("%w: %w", errNotLoaded, err)
+		}
+	}
+	return err
+}
+
+// progress tells how far an import is. Staging is the first half of the way.
+type progress struct {
+	tell        func(done, total int)
+	done, total int
+}
+
+func newProgress(tell func(done, total int), records int) *progress {
+	if tell == nil {
+		tell = func(int, int) {}
+	}
+	return &progress{tell: tell, total: 2 * records}
+}
+
+func (p *progress) staged(batch int) {
+	if p.done++; p.done%batch == 0 {
+		p.tell(p.done, p.total)
+	}
+}
+
+func (p *progress) applied(n, of int) { p.tell(p.total/2+p.total/2*n/of, p.total) }
+
+func (p *progress) end() { p.tell(p.total, p.total) }

@@ -97,7 +97,7 @@ func TestV1_ImportIsAllOrNothingAcrossAKill(t *testing.T) {
 			if acc, _ := a.byName("customer/1234567890"); len(a.all) != 5 || acc.Balance != 1235000 {
 				t.Errorf("%d accounts, balance %d", len(a.all), acc.Balance)
 			}
-			if _, err := r.Snapshot(); err != nil {
+			if _, err := r.Snapshot(cache.Both); err != nil {
 				t.Error(err)
 			}
 		})
@@ -194,7 +194,7 @@ func dump(t *testing.T, db *badger.DB) map[string]string {
 func TestUnfinishedImport(t *testing.T) {
 	r, a := newRegistry(t)
 	var c cache.Cache
-	if err := r.Follow(t.Context(), &c, 1<<40, nil); err != nil {
+	if err := r.Follow(t.Context(), &c, FollowOptions{Every: 1 << 40}); err != nil {
 		t.Fatal(err)
 	}
 	a.fail = errors.New("the disk is full")
@@ -209,7 +209,7 @@ func TestUnfinishedImport(t *testing.T) {
 	}
 	a.fail = nil
 	sum := do(t, r, "keys.csv", "merchant,key\nAOI000000000001,sk_test_more\n")
-	if sum.Version != 2 || c.Load().Version() != 2 || c.Load().Medium(medium(t, "4242424242424242")).Status != cache.MediumActive {
+	if sum.Version != 2 || c.Load().Version() != 2 || mediumIn(c.Load(), medium(t, "4242424242424242")).Status != cache.MediumActive {
 		t.Errorf("the next import does not carry out the unfinished one: %+v", sum)
 	}
 }
@@ -341,7 +341,7 @@ func TestV1_ManyMedia(t *testing.T) {
 	r, _ := newRegistry(t)
 	do(t, r, "demo.yaml", demo(t))
 	var c cache.Cache
-	if err := r.Follow(t.Context(), &c, 1<<40, nil); err != nil {
+	if err := r.Follow(t.Context(), &c, FollowOptions{Every: 1 << 40}); err != nil {
 		t.Fatal(err)
 	}
 	im, err := ParseImport("media.csv", mediaCSV(n))
@@ -356,7 +356,7 @@ func TestV1_ManyMedia(t *testing.T) {
 		t.Errorf("the cache has %d media; want %d", got, 6+sum.Media.Added)
 	}
 	for _, i := range []int{0, 1, n / 2, n - 1} {
-		if got := c.Load().Medium(medium(t, pan(i))); got.Limits.Single != 500000 || got.Account == 0 {
+		if got := mediumIn(c.Load(), medium(t, pan(i))); got.Limits.Single != 500000 || got.Account == 0 {
 			t.Errorf("medium %d of the file: %+v", i, got)
 		}
 	}

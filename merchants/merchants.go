@@ -18,10 +18,10 @@ import (
 	"kessai/customers"
 )
 
-// Status says whether a merchant, terminal or API key may be used.
+// Status says whether a merchant or API key may be used.
 type Status string
 
-// The states of a merchant, terminal or API key.
+// The states of a merchant or API key.
 const (
 	Active  Status = "active"
 	Blocked Status = "blocked"
@@ -72,6 +72,23 @@ func (m Merchant) Account() ledger.AccountSpec {
 	return ledger.AccountSpec{Name: AccountName(m.ID), Kind: ledger.MerchantAccount, Currency: m.Currency}
 }
 
+// TerminalStatus says whether a terminal may ask.
+type TerminalStatus string
+
+// The states of a terminal.
+const (
+	Registered TerminalStatus = "registered"
+	Suspended  TerminalStatus = "suspended" // for a time
+	Withdrawn  TerminalStatus = "withdrawn" // for good
+)
+
+func (s TerminalStatus) validate() error {
+	if s != Registered && s != Suspended && s != Withdrawn {
+		return errors.New("status must be registered, suspended or withdrawn")
+	}
+	return nil
+}
+
 // Operation says who operates a terminal.
 type Operation string
 
@@ -85,7 +102,8 @@ const (
 type Terminal struct {
 	ID        kessai.TerminalID
 	Merchant  kessai.MerchantID
-	Status    Status
+	User      customers.ID // serves the media of this customer only; empty: of all
+	Status    TerminalStatus
 	Operation Operation
 	Partial   bool           // it can handle the approval of a part of the amount
 	Allowed   kessai.KindSet // kinds of transaction that it may ask for; zero: every kind
@@ -99,6 +117,11 @@ func (t Terminal) Validate() error {
 	}
 	if t.Merchant.IsZero() {
 		return errors.New("terminal has no merchant")
+	}
+	if t.User != "" {
+		if _, err := customers.ParseID(string(t.User)); err != nil {
+			return err
+		}
 	}
 	if t.Operation != Attended && t.Operation != Vending {
 		return errors.New("operation must be attended or vending")
@@ -130,7 +153,8 @@ type (
 	}
 	terminalRecord struct {
 		Merchant  string           `json:"merchant"`
-		Status    Status           `json:"status"`
+		User      customers.ID     `json:"user,omitempty"`
+		Status    TerminalStatus   `json:"status"`
 		Operation Operation        `json:"operation"`
 		Partial   bool             `json:"partial,omitempty"`
 		Allowed   kessai.KindSet   `json:"allowed,omitempty"`
@@ -158,7 +182,7 @@ func (m Merchant) encode() []byte {
 }
 
 func (t Terminal) encode() []byte {
-	return mustJSON(terminalRecord{t.Merchant.String(), t.Status, t.Operation, t.Partial, t.Allowed, t.Limits})
+	return mustJSON(terminalRecord{t.Merchant.String(), t.User, t.Status, t.Operation, t.Partial, t.Allowed, t.Limits})
 }
 
 func (k APIKey) encode() []byte { return mustJSON(apiKeyRecord{k.Merchant.String(), k.Status}) }
@@ -186,7 +210,7 @@ func decodeTerminal(key, value []byte) (t Terminal, err error) {
 	var rec terminalRecord
 	if err = json.Unmarshal(value, &rec); err == nil {
 		t = Terminal{
-			Status: rec.Status, Operation: rec.Operation, Partial: rec.Partial,
+			User: rec.User, Status: rec.Status, Operation: rec.Operation, Partial: rec.Partial,
 			Allowed: rec.Allowed, Limits: rec.Limits,
 		}
 		t.ID, err = kessai.ParseTerminalID(key[len(terminalPrefix):])

@@ -27,7 +27,7 @@ func TestAddedRecordsAreThoseOfAFile(t *testing.T) {
 	aoi := merchant(t, "AOI000000000001")
 	err := errors.Join(
 		added.AddMerchant(Merchant{ID: aoi, Name: "Kissaten Aoi", MCC: "5814", Currency: kessai.JPY, Status: Active}),
-		added.AddTerminal(Terminal{ID: terminal(t, "AOI00001"), Merchant: aoi, Status: Active, Operation: Attended, Limits: customers.Limits{DayCount: 500}}),
+		added.AddTerminal(Terminal{ID: terminal(t, "AOI00001"), Merchant: aoi, Status: Registered, Operation: Attended, Limits: customers.Limits{DayCount: 500}}),
 		added.AddAPIKey(aoi, "sk_test_aoi", Active),
 		added.AddCustomer(customers.Customer{ID: "c-1", Name: "Abe", Currency: kessai.JPY, Opening: 100}),
 		added.AddMedium(card(t, "4242424242424242"), customers.Medium{Customer: "c-1", Expiry: 2912, Status: customers.Lost}),

@@ -4,71 +4,88 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-
-	"github.com/dgraph-io/badger/v4"
+	"path/filepath"
 
 	"kessai/authz/ledger"
 	"kessai/customers"
 )
 
-// recover ends what a crash or an error left of an earlier import: a decided
-// one is carried out, any other is dropped.
+// recover ends what a crash or an error left of an earlier import: a decided one
+// is carried out, any other is dropped, and the changes that came meanwhile are
+// put in their places.
 func (r *Registry) recover() error {
-	var m meta
-	var st state
-	err := r.db.View(func(txn *badger.Txn) (err error) {
-		if m, err = getMeta(txn); err == nil {
-			st, err = getState(txn)
-		}
-		return err
-	})
-	if err == nil && r.seal.version != m.Version { // what was written last was the store
-		err = r.seal.put(m)
-	}
+	m, err := r.sealed()
 	if err != nil {
 		return err
 	}
-	if st.Committed {
-		if err := r.carryOut(st, func(int) {}); err != nil {
-			return fmt.Errorf("%w: %w", ErrUnfinished, err)
+	st, ok, err := decided(r.dir)
+	if err != nil {
+		return err
+	}
+	if ok && st.ID != m.Import {
+		if _, err := r.putInPlace(st, newProgress(nil, 0)); err != nil {
+			return err
 		}
 	}
-	return dropStaged(r.dir)
+	r.unfinished.Store(false)
+	return errors.Join(dropStaged(r.dir), r.fold())
 }
 
-// carryOut marks the staged records as a decided import, and makes them the
-// registry's. Each part of it can be done again, so it may be cut off anywhere;
-// an error in setting the mark, too, leaves it to the next look at the disk
-// whether the mark is there.
+// sealed makes sure that the seal is up with the store: what was written last was
+// the store.
+func (r *Registry) sealed() (m meta, err error) {
+	r.writing <- struct{}{}
+	defer func() { <-r.writing }()
+	err = r.view(func(v reading) error {
+		t, err := r.begin(v)
+		if err == nil {
+			m = t.meta
+			t.txn.Discard()
+		}
+		return err
+	})
+	return m, err
+}
+
+// carryOut decides the import of the staged records, and makes them the
+// registry's; whole says that the cache has them, too.
+func (r *Registry) carryOut(st state, p *progress) (whole bool, err error) {
+	if err := decide(r.dir); err != nil {
+		r.unfinished.Store(true)
+		return false, fmt.Errorf("%w: %w", ErrUnfinished, err)
+	}
+	r.step("marked")
+	return r.putInPlace(st, p)
+}
+
+// putInPlace makes the staged records of a decided import the registry's. Each
+// part of it can be done again, so it may be cut off anywhere. Until the end,
+// everybody sees the records as they were before.
 //
 // Accounts come first: where there is a record there is then an account, and
 // the snapshot never has to do without one.
-func (r *Registry) carryOut(st state, done func(int)) error {
-	r.applying.Lock()
-	defer r.applying.Unlock()
-	if err := r.db.Update(func(txn *badger.Txn) error { return txn.Set(stateKey, mustJSON(st)) }); err != nil {
-		return err
-	}
-	r.step("marked")
-	if err := r.openAccounts(st); err != nil {
-		return err
-	}
-	if err := r.apply(st, done); err != nil {
-		return err
-	}
-	r.step("applied")
-	err := r.db.Update(func(txn *badger.Txn) error {
-		return errors.Join(txn.Set(metaKey, mustJSON(st.Next)), txn.Delete(stateKey))
-	})
+func (r *Registry) putInPlace(st state, p *progress) (whole bool, err error) {
+	m, err := r.sealed()
 	if err != nil {
-		return err
+		return false, err
 	}
-	r.step("done")
-	if err := r.seal.put(st.Next); err != nil {
-		return err
+	r.pin()
+	if err = r.openAccounts(st); err == nil {
+		if m.Version == 0 && st.Records >= bulk {
+			err = r.applyBulk(st, p)
+		} else {
+			err = r.applyStaged(st, p)
+		}
 	}
-	r.step("sealed")
-	return nil
+	if err == nil {
+		r.step("applied")
+		whole, err = r.finish(st)
+	}
+	if err != nil {
+		r.unfinished.Store(true)
+		return false, fmt.Errorf("%w: %w", ErrUnfinished, err)
+	}
+	return whole, nil
 }
 
 // accountsAtOnce is how many accounts the book is asked for at a time.
@@ -94,7 +111,7 @@ func (r *Registry) openAccounts(st state) error {
 		specs = specs[:0]
 		return nil
 	}
-	err := st.Staged.each(r.dir, func(key, value []byte) error {
+	err := st.each(r.staged(), func(key, value []byte) error {
 		switch {
 		case bytes.HasPrefix(key, []byte(merchantPrefix)):
 			m, err := decodeMerchant(key, value)
@@ -120,12 +137,12 @@ func (r *Registry) openAccounts(st state) error {
 	return flush()
 }
 
-// apply puts the staged records in their places.
-func (r *Registry) apply(st state, done func(int)) error {
+// applyStaged writes the staged records into the store.
+func (r *Registry) applyStaged(st state, p *progress) error {
 	wb := r.db.NewWriteBatch()
 	defer func() { wb.Cancel() }()
 	n := 0
-	err := st.Staged.sorted(r.dir, func(key, value []byte) error {
+	err := st.sorted(r.staged(), func(key, value []byte) error {
 		if err := wb.Set(key, value); err != nil {
 			return err
 		}
@@ -136,7 +153,7 @@ func (r *Registry) apply(st state, done func(int)) error {
 			return err
 		}
 		r.step("apply")
-		done(n)
+		p.applied(n, st.Records)
 		wb = r.db.NewWriteBatch()
 		return nil
 	})
@@ -145,3 +162,54 @@ func (r *Registry) apply(st state, done func(int)) error {
 	}
 	return wb.Flush()
 }
+
+// smallImport is the number of records up to which an import goes into the cache
+// record by record. With more, the cache is built anew.
+const smallImport = 100_000
+
+// finish says that the import is carried out: the store first, then the seal, then
+// memory.
+func (r *Registry) finish(st state) (whole bool, err error) {
+	r.writing <- struct{}{}
+	defer func() { <-r.writing }()
+	now := r.db.NewTransaction(false)
+	defer now.Discard()
+	n, whole, err := r.imported(st, reading{now, now})
+	if err != nil {
+		return false, err
+	}
+	t, err := r.begin(reading{now, now})
+	if err != nil {
+		return false, err
+	}
+	defer t.txn.Discard()
+	t.meta.Records.add(st.Change)
+	t.meta.Import, t.changed = st.ID, true
+	t.meta.Counts.add(st.Counts)
+	t.unpins = true
+	return whole, t.commit(n, whole)
+}
+
+// imported gives what an import changed, for memory; whole says that it is all
+// that a cache needs.
+func (r *Registry) imported(st state, v reading) (n *news, whole bool, err error) {
+	later, err := v.later()
+	if err != nil {
+		return nil, false, err
+	}
+	n, whole = new(news), st.Records <= smallImport && r.follow.follows()
+	err = st.each(r.staged(), func(key, value []byte) error {
+		if !whole && !bytes.HasPrefix(key, []byte(merchantPrefix)) && !bytes.HasPrefix(key, []byte(apiKeyPrefix)) {
+			return nil
+		}
+		if p, ok := later[string(key)]; ok {
+			if value, err = p.apply(key, value); err != nil {
+				return err
+			}
+		}
+		return n.add(r, key, value, v.merchant)
+	})
+	return n, whole, err
+}
+
+func (r *Registry) staged() string { return filepath.Join(r.dir, stagedName) }

@@ -1,7 +1,6 @@
 package merchants
 
 import (
-	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/json"
@@ -11,15 +10,12 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
 
 	"kessai"
 	"kessai/authz/ledger"
-	"kessai/cache"
-	"kessai/customers"
 	"kessai/store"
 )
 
@@ -48,8 +44,8 @@ var (
 // Registry is the stored list of merchants, terminals, API keys, customers and
 // media. It may be used from many goroutines at once.
 //
-// What is asked for all the time (merchants, terminals, API keys) is answered
-// from memory; customers and media are read from the store.
+// Merchants and API keys are answered from memory; terminals, customers and media,
+// of which there may be many, are read from the store.
 type Registry struct {
 	dir  string // the registry's own
 	db   *badger.DB
@@ -57,17 +53,23 @@ type Registry struct {
 	lock *os.File
 	o    Options
 
-	importing sync.Mutex   // held by the one import that runs
-	applying  sync.RWMutex // held for writing while an import becomes visible, so that no reader sees a part of one
+	importing sync.Mutex    // held by the one import that runs
+	writing   chan struct{} // full while somebody changes what the store says of itself; guards seal and the next two
+	underWay  bool          // an import is: changes go beside the records
+	broken    error         // what made it unknown what the store has; nothing is changed any more
+	queue     queue         // of changes
 
-	loading sync.Mutex   // held by the one load that runs
-	follows *cache.Cache // this and the next two: guarded by loading; nil until Follow
-	observe func(took time.Duration, err error)
-	stop    context.CancelFunc // ends the follower
-	stopped sync.WaitGroup     // the follower
+	viewing sync.RWMutex // held for moments: guards pinned, and what readers are let in
+	pinned  *pinned      // what is read while an import puts its records in their places
+	readers sync.WaitGroup
 
-	known  atomic.Pointer[known]
-	closed atomic.Bool
+	loading sync.Mutex // held by the one load that runs
+	follow  follow
+
+	known      atomic.Pointer[known]
+	unfinished atomic.Bool // an import is decided and could not be carried out
+	closing    atomic.Bool // long work is to end
+	closed     atomic.Bool
 
 	batch int          // records in one write to the store
 	step  func(string) // told of each step of an import, before the next; for tests
@@ -77,17 +79,17 @@ type Registry struct {
 type known struct {
 	meta      meta
 	merchants map[kessai.MerchantID]Merchant
-	terminals map[kessai.TerminalID]Terminal
 	apiKeys   map[[32]byte]APIKey
 }
 
 // meta is what the store says about itself. It is written in one transaction
-// with the last step of each import.
+// with each change, and with the last step of each import.
 type meta struct {
-	Version uint64 `json:"version"` // counts the imports that changed something
+	Version uint64 `json:"version"` // counts what changed something
 	Counts  Counts `json:"counts"`
 	Records digest `json:"records"` // of all records
 	Digest  digest `json:"digest"`  // Records, chained to the version before
+	Import  digest `json:"import"`  // names the last import that was carried out
 }
 
 // Counts are numbers of records.
@@ -99,12 +101,17 @@ type Counts struct {
 	Media     int `json:"media"`
 }
 
+func (c *Counts) add(o Counts) {
+	c.Merchants += o.Merchants
+	c.Terminals += o.Terminals
+	c.APIKeys += o.APIKeys
+	c.Customers += o.Customers
+	c.Media += o.Media
+}
+
 func (c Counts) total() int { return c.Merchants + c.Terminals + c.APIKeys + c.Customers + c.Media }
 
-var (
-	metaKey  = []byte("meta/registry")
-	stateKey = []byte("meta/import")
-)
+var metaKey = []byte("meta/registry")
 
 // defaultBatch bounds the memory that one write to the store takes.
 const defaultBatch = 4096
@@ -126,8 +133,8 @@ func open(o Options, batch int, step func(string)) (*Registry, error) {
 		return nil, err
 	}
 	if err = r.recover(); err == nil {
-		err = r.view(func(txn *badger.Txn) error {
-			k, err := loadKnown(txn)
+		err = r.view(func(v reading) error {
+			k, err := loadKnown(v.base)
 			r.known.Store(k)
 			return err
 		})
@@ -141,12 +148,16 @@ func open(o Options, batch int, step func(string)) (*Registry, error) {
 // openFiles takes the lock, and opens the store if it is what the seal says.
 func openFiles(o Options, batch int, step func(string)) (_ *Registry, err error) {
 	dir := filepath.Join(o.Dir, "registry")
-	r := &Registry{o: o, dir: dir, batch: batch, step: step, seal: seal{path: filepath.Join(dir, "seal")}}
+	r := &Registry{
+		o: o, dir: dir, batch: batch, step: step,
+		seal: seal{path: filepath.Join(dir, "seal")}, writing: make(chan struct{}, 1),
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, r.closeFiles())
 		}
 	}()
+	r.known.Store(new(known))
 	if r.lock, err = lockFolder(dir); err != nil {
 		return nil, err
 	}
@@ -195,36 +206,10 @@ func storeOptions(dir string) badger.Options {
 		WithValueLogFileSize(1 << 20) // nothing goes there
 }
 
-// view reads the store as it stands between two imports.
-func (r *Registry) view(f func(*badger.Txn) error) error {
-	r.applying.RLock()
-	defer r.applying.RUnlock()
-	if r.closed.Load() {
-		return ErrClosed
-	}
-	return r.db.View(func(txn *badger.Txn) error {
-		st, err := getState(txn)
-		if err != nil {
-			return err
-		}
-		if st.Committed {
-			return ErrUnfinished
-		}
-		return f(txn)
-	})
-}
-
 // Merchant finds a merchant.
 func (r *Registry) Merchant(id kessai.MerchantID) (Merchant, bool) {
 	m, ok := r.known.Load().merchants[id]
 	return m, ok
-}
-
-// Terminal finds a terminal. Its own status is given; that its merchant is
-// blocked is the merchant's.
-func (r *Registry) Terminal(id kessai.TerminalID) (Terminal, bool) {
-	t, ok := r.known.Load().terminals[id]
-	return t, ok
 }
 
 // MerchantByAPIKey finds the merchant that a key speaks for; false where the key
@@ -251,19 +236,7 @@ func (r *Registry) hashAPIKey(key kessai.Secret) (h [32]byte) {
 	return h
 }
 
-// Customer finds a customer in the store.
-func (r *Registry) Customer(id customers.ID) (c customers.Customer, ok bool, err error) {
-	err = r.view(func(txn *badger.Txn) error { c, ok, err = customers.Get(txn, id); return err })
-	return c, ok, err
-}
-
-// Medium finds a medium in the store.
-func (r *Registry) Medium(id kessai.MediumID) (m customers.Medium, ok bool, err error) {
-	err = r.view(func(txn *badger.Txn) error { m, ok, err = customers.GetMedium(txn, id); return err })
-	return m, ok, err
-}
-
-// Version counts the imports that changed something.
+// Version counts the imports and changes that changed something.
 func (r *Registry) Version() uint64 { return r.known.Load().meta.Version }
 
 // Stats are the registry's sizes.
@@ -285,28 +258,28 @@ func (r *Registry) Stats() Stats {
 	return s
 }
 
-// Close waits for a running import, ends the follower and closes the store.
+// Close waits for a running import and the changes under way, ends the follower
+// and closes the store.
 func (r *Registry) Close() error {
 	r.importing.Lock()
 	defer r.importing.Unlock()
-	r.loading.Lock()
-	if r.stop != nil {
-		r.stop()
-	}
-	r.loading.Unlock()
-	r.stopped.Wait()
-	r.applying.Lock()
-	defer r.applying.Unlock()
-	if r.closed.Swap(true) {
+	r.unfollow()
+	r.writing <- struct{}{}
+	defer func() { <-r.writing }()
+	r.viewing.Lock()
+	closed := r.closed.Swap(true)
+	r.viewing.Unlock()
+	if closed {
 		return ErrClosed
 	}
+	r.readers.Wait()
+	r.unpin() // nobody is left to hold viewing
 	return r.closeFiles()
 }
 
 func loadKnown(txn *badger.Txn) (*known, error) {
 	k := &known{
 		merchants: make(map[kessai.MerchantID]Merchant),
-		terminals: make(map[kessai.TerminalID]Terminal),
 		apiKeys:   make(map[[32]byte]APIKey),
 	}
 	var err error
@@ -319,13 +292,6 @@ func loadKnown(txn *badger.Txn) (*known, error) {
 		return err
 	})
 	if err == nil {
-		err = each(txn, terminalPrefix, func(key, value []byte) error {
-			t, err := decodeTerminal(key, value)
-			k.terminals[t.ID] = t
-			return err
-		})
-	}
-	if err == nil {
 		err = each(txn, apiKeyPrefix, func(key, value []byte) error {
 			a, err := decodeAPIKey(key, value)
 			k.apiKeys[a.Hash] = a
@@ -336,27 +302,11 @@ func loadKnown(txn *badger.Txn) (*known, error) {
 		return k, err
 	}
 	c := k.meta.Counts
-	if len(k.merchants) != c.Merchants || len(k.terminals) != c.Terminals || len(k.apiKeys) != c.APIKeys {
-		return k, fmt.Errorf("%w: it has %d merchants, %d terminals and %d API keys where it should have %d, %d and %d: import the files again into a new registry",
-			ErrDamaged, len(k.merchants), len(k.terminals), len(k.apiKeys), c.Merchants, c.Terminals, c.APIKeys)
+	if len(k.merchants) != c.Merchants || len(k.apiKeys) != c.APIKeys {
+		return k, fmt.Errorf("%w: it has %d merchants and %d API keys where it should have %d and %d: import the files again into a new registry",
+			ErrDamaged, len(k.merchants), len(k.apiKeys), c.Merchants, c.APIKeys)
 	}
 	return k, nil
-}
-
-// each calls f with every record whose key begins with the prefix.
-func each(txn *badger.Txn, prefix string, f func(key, value []byte) error) error {
-	// Values are not fetched ahead: they lie beside their keys, and a panic over
-	// damaged data can only be caught in this goroutine.
-	o := badger.IteratorOptions{Prefix: []byte(prefix)}
-	it := txn.NewIterator(o)
-	defer it.Close()
-	for it.Rewind(); it.Valid(); it.Next() {
-		item := it.Item()
-		if err := item.Value(func(v []byte) error { return f(item.Key(), v) }); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func getMeta(txn *badger.Txn) (m meta, err error) { return m, getJSON(txn, metaKey, &m) }

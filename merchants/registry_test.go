@@ -11,7 +11,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
 	"github.com/google/go-cmp/cmp"
 
 	"kessai"
@@ -48,7 +47,7 @@ func TestDemoFile(t *testing.T) {
 	if m, _ := r.Merchant(merchant(t, "AOI000000000001")); m.MCC != "5814" || m.Currency != kessai.JPY {
 		t.Errorf("merchant: %+v", m)
 	}
-	if term, _ := r.Terminal(terminal(t, "VEND0001")); term.Operation != Vending || term.Merchant != merchant(t, "VEND00000000001") {
+	if term, _, _ := r.Terminal(terminal(t, "VEND0001")); term.Operation != Vending || term.Merchant != merchant(t, "VEND00000000001") {
 		t.Errorf("terminal: %+v", term)
 	}
 	c, ok, err := r.Customer("1234567890")
@@ -70,7 +69,7 @@ func TestDemoFile(t *testing.T) {
 func TestV1_SnapshotSaysWhatTheRegistrySays(t *testing.T) {
 	r, a := newRegistry(t)
 	do(t, r, "demo.yaml", demo(t))
-	s, err := r.Snapshot()
+	s, err := r.Snapshot(cache.Both)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,26 +91,26 @@ func TestV1_SnapshotSaysWhatTheRegistrySays(t *testing.T) {
 		"378282246310005":  {}, // not registered
 	}
 	for pan, want := range media {
-		if diff := cmp.Diff(want, s.Medium(medium(t, pan))); diff != "" {
+		if diff := cmp.Diff(want, mediumIn(s, medium(t, pan))); diff != "" {
 			t.Errorf("medium that ends in %s (-want +got):\n%s", pan[len(pan)-4:], diff)
 		}
 	}
 	low := cache.Terminal{
-		Status: cache.TerminalActive, Merchant: merchant(t, "AOI000000000001"), Account: aoi, Currency: kessai.JPY,
+		Status: cache.TerminalRegistered, Merchant: merchant(t, "AOI000000000001"), Account: aoi, Currency: kessai.JPY,
 		Allowed: kessai.AllKinds, Limits: cache.Limits{Single: 5000, DayTotal: 8000, DayCount: 3},
 	}
-	if diff := cmp.Diff(low, s.Terminal(terminal(t, "AOI00002"))); diff != "" {
+	if diff := cmp.Diff(low, terminalIn(s, terminal(t, "AOI00002"))); diff != "" {
 		t.Errorf("terminal AOI00002 (-want +got):\n%s", diff)
 	}
 	for id, partial := range map[string]bool{"AOI00001": true, "AOI00003": false, "VEND0001": false} {
-		if got := s.Terminal(terminal(t, id)); got.Status != cache.TerminalActive || got.Partial != partial {
+		if got := terminalIn(s, terminal(t, id)); got.Status != cache.TerminalRegistered || got.Partial != partial {
 			t.Errorf("terminal %s: %+v", id, got)
 		}
 	}
-	if s.Terminal(terminal(t, "AOI00009")).Status != cache.TerminalBlocked || s.Terminal(terminal(t, "AOI00008")).Status != cache.TerminalUnknown {
+	if terminalIn(s, terminal(t, "AOI00009")).Status != cache.TerminalSuspended || terminalIn(s, terminal(t, "AOI00008")).Status != cache.TerminalUnknown {
 		t.Error("blocked and unknown terminals are not told apart")
 	}
-	if vend := s.Terminal(terminal(t, "VEND0001")); vend.Allowed.Has(kessai.Refund) || !vend.Allowed.Has(kessai.Purchase) {
+	if vend := terminalIn(s, terminal(t, "VEND0001")); vend.Allowed.Has(kessai.Refund) || !vend.Allowed.Has(kessai.Purchase) {
 		t.Error("the vending machine's kinds are wrong")
 	}
 	if !s.HasMerchant(merchant(t, "VEND00000000001")) || s.HasMerchant(merchant(t, "NOBODY")) {
@@ -125,7 +124,7 @@ func TestV1_SnapshotSaysWhatTheRegistrySays(t *testing.T) {
 func TestV1_ImportReachesTheCacheBeforeItReturns(t *testing.T) {
 	r, _ := newRegistry(t)
 	var c cache.Cache
-	if err := r.Follow(t.Context(), &c, time.Hour, nil); err != nil {
+	if err := r.Follow(t.Context(), &c, FollowOptions{Every: time.Hour}); err != nil {
 		t.Fatal(err)
 	}
 	if n, _ := c.Load().Sizes(); n != 0 {
@@ -133,16 +132,16 @@ func TestV1_ImportReachesTheCacheBeforeItReturns(t *testing.T) {
 	}
 	do(t, r, "demo.yaml", demo(t))
 	card := medium(t, "4242424242424242")
-	if c.Load().Medium(card).Status != cache.MediumActive {
+	if mediumIn(c.Load(), card).Status != cache.MediumActive {
 		t.Error("the cache does not have the card after the import")
 	}
 	do(t, r, "media.csv", "pan,customer,expiry,status\n4242424242424242,1234567890,2912,stolen\n")
-	if c.Load().Medium(card).Status != cache.MediumStolen {
+	if mediumIn(c.Load(), card).Status != cache.MediumStolen {
 		t.Error("the cache does not know that the card is stolen after the import")
 	}
 	do(t, r, "merchants.csv", "id,name,mcc,currency,status\nAOI000000000001,Kissaten Aoi,5814,JPY,blocked\n")
-	if c.Load().Terminal(terminal(t, "AOI00001")).Status != cache.MerchantBlocked {
-		t.Error("the cache does not know that the terminal's merchant is blocked")
+	if c.Load().HasMerchant(merchant(t, "AOI000000000001")) {
+		t.Error("the cache does not know that the merchant is blocked")
 	}
 	if m, ok := r.MerchantByAPIKey("sk_test_aoi"); !ok || m.Status != Blocked {
 		t.Errorf("a blocked merchant's key finds %+v, %v", m, ok)
@@ -164,7 +163,7 @@ func TestV1_RefreshAtAnInterval(t *testing.T) {
 		var c cache.Cache
 		var errs []error
 		observe := func(_ time.Duration, err error) { errs = append(errs, err) }
-		if err := r.Follow(t.Context(), &c, time.Minute, observe); err != nil {
+		if err := r.Follow(t.Context(), &c, FollowOptions{Every: time.Minute, Observe: observe}); err != nil {
 			t.Fatal(err)
 		}
 		first := c.Load().Loaded()
@@ -192,7 +191,7 @@ func TestV1_FailedRefreshKeepsTheOldSnapshot(t *testing.T) {
 	do(t, r, "demo.yaml", demo(t))
 	var c cache.Cache
 	var last error
-	if err := r.Follow(t.Context(), &c, time.Hour, func(_ time.Duration, err error) { last = err }); err != nil {
+	if err := r.Follow(t.Context(), &c, FollowOptions{Every: time.Hour, Observe: func(_ time.Duration, err error) { last = err }}); err != nil {
 		t.Fatal(err)
 	}
 	before := c.Load()
@@ -200,33 +199,40 @@ func TestV1_FailedRefreshKeepsTheOldSnapshot(t *testing.T) {
 	lost := a.all["customer/2345678901"]
 	delete(a.all, lost.Name)
 	a.mu.Unlock()
-	_, err := r.Import(t.Context(), parse(t, "t.csv", "id,merchant,operation\nAOI00004,AOI000000000001,attended\n"), nil)
+	err := r.Reload()
 	if !errors.Is(err, ErrDamaged) || !errors.Is(last, ErrDamaged) || !strings.Contains(err.Error(), "customer/2345678901") {
-		t.Errorf("import ends with %v, load with %v; want the missing account named", err, last)
+		t.Errorf("reload ends with %v, Observe heard %v; want the missing account named", err, last)
+	}
+	if err := r.SetMode(cache.MediaOnly); !errors.Is(err, ErrDamaged) {
+		t.Errorf("another mode: %v; want ErrDamaged", err)
 	}
 	if c.Load() != before {
 		t.Error("a load that failed changed the cache")
 	}
+	do(t, r, "t.csv", "id,merchant,operation\nAOI00004,AOI000000000001,attended\n") // it needs no load
 	a.mu.Lock()
 	a.all[lost.Name] = lost
 	a.mu.Unlock()
 	if err := r.Refresh(); err != nil {
 		t.Fatal(err)
 	}
-	if c.Load().Terminal(terminal(t, "AOI00004")).Status != cache.TerminalActive {
-		t.Error("the next load does not bring what the failed one missed")
+	if terminalIn(c.Load(), terminal(t, "AOI00004")).Status != cache.TerminalRegistered {
+		t.Error("the next load does not have what came after the one that failed")
+	}
+	if c.Load().Mode() != cache.Both {
+		t.Error("a mode that could not be taken is taken at the next load")
 	}
 }
 
 func TestOneFollower(t *testing.T) {
 	r, _ := newRegistry(t)
-	if err := r.Follow(t.Context(), new(cache.Cache), 0, nil); err == nil {
+	if err := r.Follow(t.Context(), new(cache.Cache), FollowOptions{Every: 0}); err == nil {
 		t.Error("an interval of zero is taken")
 	}
-	if err := r.Follow(t.Context(), new(cache.Cache), time.Hour, nil); err != nil {
+	if err := r.Follow(t.Context(), new(cache.Cache), FollowOptions{Every: time.Hour}); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.Follow(t.Context(), new(cache.Cache), time.Hour, nil); err == nil {
+	if err := r.Follow(t.Context(), new(cache.Cache), FollowOptions{Every: time.Hour}); err == nil {
 		t.Error("a second cache follows")
 	}
 }
@@ -249,7 +255,7 @@ func TestLockedByAnother(t *testing.T) {
 	if _, err := r.Import(t.Context(), parse(t, "demo.yaml", demo(t)), nil); !errors.Is(err, ErrClosed) {
 		t.Errorf("import after Close: %v; want ErrClosed", err)
 	}
-	if _, err := r.Snapshot(); !errors.Is(err, ErrClosed) {
+	if _, err := r.Snapshot(cache.Both); !errors.Is(err, ErrClosed) {
 		t.Errorf("snapshot after Close: %v; want ErrClosed", err)
 	}
 	if _, _, err := r.Customer("1234567890"); !errors.Is(err, ErrClosed) {
@@ -312,7 +318,7 @@ func TestV1_ReadersNeverSeeAPart(t *testing.T) {
 	r, _ := newRegistry(t)
 	do(t, r, "demo.yaml", demo(t))
 	var c cache.Cache
-	if err := r.Follow(t.Context(), &c, time.Millisecond, nil); err != nil {
+	if err := r.Follow(t.Context(), &c, FollowOptions{Every: time.Millisecond}); err != nil {
 		t.Fatal(err)
 	}
 	const n = 50
@@ -324,7 +330,7 @@ func TestV1_ReadersNeverSeeAPart(t *testing.T) {
 		}
 		return parse(t, "m.csv", b.String())
 	}
-	files := []*Import{file("active"), file("blocked")}
+	files := []*Import{file("active"), file("withdrawn")}
 	var ids []kessai.MediumID
 	for i := range n {
 		ids = append(ids, medium(t, pan(i)))
@@ -338,7 +344,7 @@ func TestV1_ReadersNeverSeeAPart(t *testing.T) {
 		for ctx.Err() == nil {
 			s := c.Load()
 			for _, id := range ids {
-				if s.Medium(id).Status != s.Medium(ids[0]).Status {
+				if mediumIn(s, id).Status != mediumIn(s, ids[0]).Status {
 					t.Error("the cache has a part of an import")
 					return
 				}
@@ -348,9 +354,13 @@ func TestV1_ReadersNeverSeeAPart(t *testing.T) {
 	readers.Go(func() {
 		for ctx.Err() == nil {
 			with := map[customers.Status]int{}
-			err := r.view(func(txn *badger.Txn) error {
+			err := r.view(func(v reading) error {
 				for _, id := range ids {
-					m, _, err := customers.GetMedium(txn, id)
+					value, err := v.get(customers.MediumKey(id))
+					if err != nil {
+						return err
+					}
+					m, err := customers.DecodeMedium(customers.MediumKey(id), value)
 					if err != nil {
 						return err
 					}

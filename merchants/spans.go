@@ -19,11 +19,12 @@ import (
 type span struct{ from, to []byte }
 
 // eachIn calls f with every record in the spans, which must not overlap, and
-// with the number of its span. Spans are read by as many goroutines as told; the
+// with the number of its span, and done, where it is given, with the number of
+// each span that was read to its end. Spans are read by as many goroutines as told; the
 // records of one come in the order of their keys, from one goroutine. Key and
 // value are f's until it returns. Damage that badger panics over is an error. The
 // memory that the store, in the folder named, takes for this is given back.
-func eachIn(txn *badger.Txn, dir string, spans []span, readers int, f func(n int, key, value []byte) error) error {
+func eachIn(txn *badger.Txn, dir string, spans []span, readers int, f func(n int, key, value []byte) error, done func(n int)) error {
 	var next atomic.Int64
 	errs := make([]error, max(1, min(readers, len(spans))))
 	var all sync.WaitGroup
@@ -35,6 +36,9 @@ func eachIn(txn *badger.Txn, dir string, spans []span, readers int, f func(n int
 					return
 				}
 				errs[r] = eachOf(txn, spans[n], func(key, value []byte) error { return f(n, key, value) })
+				if done != nil && errs[r] == nil {
+					done(n)
+				}
 				store.Release(dir)
 			}
 			next.Store(int64(len(spans))) // the others need not go on

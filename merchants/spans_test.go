@@ -57,7 +57,7 @@ func TestSpansHoldEverything(t *testing.T) {
 					}
 					got[string(key)], last[n] = string(value), string(key)
 					return nil
-				})
+				}, nil)
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -78,7 +78,7 @@ func TestSpansHoldEverything(t *testing.T) {
 		"an error": func(int, []byte, []byte) error { return full },
 		"a panic":  func(int, []byte, []byte) error { panic("as badger does over damage") },
 	} {
-		err := r.db.View(func(txn *badger.Txn) error { return eachIn(txn, r.db.Opts().Dir, allSpans(r.db), 3, f) })
+		err := r.db.View(func(txn *badger.Txn) error { return eachIn(txn, r.db.Opts().Dir, allSpans(r.db), 3, f, nil) })
 		if !errors.Is(err, full) && !errors.Is(err, ErrDamaged) {
 			t.Errorf("%s ends with %v", what, err)
 		}
@@ -179,7 +179,7 @@ func BenchmarkSnapshotLoad(b *testing.B) {
 			defer r.Close()
 			b.ReportAllocs()
 			for b.Loop() {
-				s, err := r.Snapshot()
+				s, err := r.Snapshot(cache.Both)
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -233,12 +233,12 @@ func TestV1_EveryMediumHasItsCustomersAccount(t *testing.T) {
 	r.o.Account = known.Account
 	for _, readers := range []int{1, 5} {
 		var s *cache.Snapshot
-		err := r.view(func(txn *badger.Txn) error { s, err = r.snapshot(txn, r.known.Load(), readers); return err })
+		err := r.view(func(v reading) error { s, err = r.snapshot(v, cache.Both, readers); return err })
 		if err != nil {
 			t.Fatal(err)
 		}
 		for i := range n {
-			if got := s.Medium(medium(t, pan(i))); got.Account != uint32(i+1) || got.Expiry != uint16(2901+i%12) {
+			if got := mediumIn(s, medium(t, pan(i))); got.Account != uint32(i+1) || got.Expiry != uint16(2901+i%12) {
 				t.Fatalf("medium %d: %+v", i, got)
 			}
 		}

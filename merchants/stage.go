@@ -14,57 +14,47 @@ import (
 // stager checks records against the registry and puts those that differ into
 // the staging area.
 type stager struct {
-	r       *Registry
-	ctx     context.Context
-	im      *Import
-	txn     *badger.Txn // the registry as it was before
-	before  Counts
-	file    *stagedWriter
-	records digest // of the registry's records, afterwards
-	tick    func()
+	r      *Registry
+	ctx    context.Context
+	file   *stagedWriter
+	before Counts
+	added  Counts
+	txn    *badger.Txn // the registry as it was before
+	im     *Import     // what is imported; nil for changes
+	change digest      // what the digest of all records is to be combined with
+	p      *progress
 }
 
-func (r *Registry) stage(ctx context.Context, im *Import, progress func(done, total int)) (st state, sum Summary, err error) {
+// stage fills the staging area. While it does, nobody else changes records.
+func (r *Registry) stage(ctx context.Context, p *progress, fill func(*stager) error) (st state, err error) {
 	file, err := createStaged(r.dir, stagedRun)
 	if err != nil {
-		return st, sum, err
+		return st, err
 	}
 	r.step("begun")
 	txn := r.db.NewTransaction(false)
 	defer txn.Discard()
-	done := 0
-	s := &stager{r: r, ctx: ctx, im: im, txn: txn, file: file}
-	s.tick = func() {
-		if done++; done%r.batch == 0 {
-			progress(done, 2*im.Len())
-		}
+	s := &stager{r: r, ctx: ctx, txn: txn, file: file, p: p}
+	var m meta
+	if m, err = getMeta(txn); err == nil {
+		s.before = m.Counts
+		err = fill(s)
 	}
-	if st.Next, err = getMeta(txn); err == nil {
-		s.records, s.before = st.Next.Records, st.Next.Counts
-		err = s.all(im, &sum)
+	st.Change, st.Counts = s.change, s.added
+	if err != nil {
+		return st, errors.Join(err, file.drop())
 	}
-	if err = errors.Join(err, file.end()); err != nil {
-		return st, sum, err
+	st.ID = chain(m.Digest, m.Version, s.change) // no other import has it
+	if err = file.end(&st); err != nil {
+		return st, err
 	}
 	r.step("staged")
-	if file.Records > 0 {
-		st.Next.Version++
-		st.Next.Records = s.records
-		st.Next.Digest = chain(st.Next.Digest, st.Next.Version, s.records)
-	}
-	c := &st.Next.Counts
-	c.Merchants += sum.Merchants.Added
-	c.Terminals += sum.Terminals.Added
-	c.APIKeys += sum.APIKeys.Added
-	c.Customers += sum.Customers.Added
-	c.Media += sum.Media.Added
-	sum.Version = st.Next.Version
-	st.Committed, st.Staged = true, file.staged
-	return st, sum, nil
+	return st, nil
 }
 
 // all goes through the file, what is referred to before what refers to it.
 func (s *stager) all(im *Import, sum *Summary) error {
+	s.im = im
 	for _, e := range im.merchants {
 		if err := s.merchant(e.v, e.at, &sum.Merchants); err != nil {
 			return err
@@ -87,6 +77,40 @@ func (s *stager) all(im *Import, sum *Summary) error {
 	}
 	for i := range im.media {
 		if err := s.medium(&im.media[i].v, im.media[i].at, &sum.Media); err != nil {
+			return err
+		}
+	}
+	s.count(sum)
+	return nil
+}
+
+func (s *stager) count(sum *Summary) {
+	s.added = Counts{sum.Merchants.Added, sum.Terminals.Added, sum.APIKeys.Added, sum.Customers.Added, sum.Media.Added}
+}
+
+// changes stages what becomes of the records that are to be changed.
+func (s *stager) changes(targets []target) error {
+	all := make(map[string]patch, len(targets))
+	for i, t := range targets {
+		p, ok := all[string(t.key)]
+		if !ok {
+			if err := s.exists(false, t.key, &ChangeError{i, "the registry has no such " + t.what + ": import it first"}); err != nil {
+				return err
+			}
+		}
+		all[string(t.key)] = p.then(t.patch)
+	}
+	var unused Count
+	for key, p := range all {
+		old, err := s.get([]byte(key), 1)
+		if err != nil {
+			return err
+		}
+		value, err := p.apply([]byte(key), old)
+		if err != nil {
+			return err
+		}
+		if err := s.put([]byte(key), old, value, true, &unused); err != nil {
 			return err
 		}
 	}
@@ -152,8 +176,14 @@ func (s *stager) account(want ledger.AccountSpec, section string, at place) (ope
 
 func (s *stager) terminal(t Terminal, at place, c *Count) error {
 	_, inFile := s.im.seen.merchants[t.Merchant]
-	if err := s.exists(inFile, Merchant{ID: t.Merchant}.key(), "terminals", at, "merchant", "is neither in this file nor in the registry"); err != nil {
+	if err := s.exists(inFile, Merchant{ID: t.Merchant}.key(), s.fault("terminals", at, "merchant", "is neither in this file nor in the registry")); err != nil {
 		return err
+	}
+	if t.User != "" {
+		_, inFile = s.im.seen.customers[t.User]
+		if err := s.exists(inFile, customers.Key(t.User), s.fault("terminals", at, "user", "is a customer neither in this file nor in the registry")); err != nil {
+			return err
+		}
 	}
 	key := t.key()
 	old, err := s.get(key, s.before.Terminals)
@@ -165,7 +195,7 @@ func (s *stager) terminal(t Terminal, at place, c *Count) error {
 
 func (s *stager) apiKey(e keyEntry, at place, c *Count) error {
 	_, inFile := s.im.seen.merchants[e.merchant]
-	if err := s.exists(inFile, Merchant{ID: e.merchant}.key(), "api_keys", at, "merchant", "is neither in this file nor in the registry"); err != nil {
+	if err := s.exists(inFile, Merchant{ID: e.merchant}.key(), s.fault("api_keys", at, "merchant", "is neither in this file nor in the registry")); err != nil {
 		return err
 	}
 	k := APIKey{Hash: s.r.hashAPIKey(e.key), Merchant: e.merchant, Status: e.status}
@@ -188,7 +218,7 @@ func (s *stager) apiKey(e keyEntry, at place, c *Count) error {
 
 func (s *stager) medium(e *mediumEntry, at place, c *Count) error {
 	_, inFile := s.im.seen.customers[e.Customer]
-	if err := s.exists(inFile, customers.Key(e.Customer), "media", at, "customer", "is neither in this file nor in the registry"); err != nil {
+	if err := s.exists(inFile, customers.Key(e.Customer), s.fault("media", at, "customer", "is neither in this file nor in the registry")); err != nil {
 		return err
 	}
 	m := e.Medium
@@ -206,6 +236,9 @@ func (s *stager) medium(e *mediumEntry, at place, c *Count) error {
 		if was.Customer != m.Customer {
 			return s.fault("media", at, "customer", "cannot change: the medium belongs to another customer")
 		}
+		if was.Status == customers.Retained && staysRetained(m.Status.String()) {
+			m.Status, m.Kept = was.Status, was.Kept
+		}
 	}
 	return s.put(key, old, m.Encode(), true, c)
 }
@@ -214,14 +247,15 @@ func (s *stager) fault(section string, at place, field, problem string) error {
 	return &FileError{File: s.im.file, Line: int(at.line), Section: section, Record: int(at.record), Field: field, Problem: problem}
 }
 
-// exists checks that what a record refers to is in the file or in the registry.
-func (s *stager) exists(inFile bool, key []byte, section string, at place, field, problem string) error {
+// exists checks that what a record refers to is in the file or in the registry,
+// and gives the fault where it is in neither.
+func (s *stager) exists(inFile bool, key []byte, fault error) error {
 	if inFile {
 		return nil
 	}
 	_, err := s.txn.Get(key)
 	if errors.Is(err, badger.ErrKeyNotFound) {
-		return s.fault(section, at, field, problem)
+		return fault
 	}
 	return err
 }
@@ -232,19 +266,12 @@ func (s *stager) get(key []byte, before int) ([]byte, error) {
 	if before == 0 {
 		return nil, nil
 	}
-	item, err := s.txn.Get(key)
-	if errors.Is(err, badger.ErrKeyNotFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return item.ValueCopy(nil)
+	return getValue(s.txn, key)
 }
 
 // put counts a record, and stages it unless it is in place just like that.
 func (s *stager) put(key, old, value []byte, inPlace bool, c *Count) error {
-	defer s.tick()
+	defer s.p.staged(s.r.batch)
 	switch {
 	case old == nil:
 		c.Added++
@@ -253,7 +280,7 @@ func (s *stager) put(key, old, value []byte, inPlace bool, c *Count) error {
 		return nil
 	default:
 		c.Changed++
-		s.records.mix(key, old) // out, for its successor
+		s.change.mix(key, old) // out, for its successor
 	}
 	return s.write(key, value)
 }
@@ -263,7 +290,7 @@ func (s *stager) write(key, value []byte) error {
 	if err := s.file.add(key, value); err != nil {
 		return err
 	}
-	s.records.mix(key, value)
+	s.change.mix(key, value)
 	if s.file.Records%s.r.batch != 0 {
 		return nil
 	}

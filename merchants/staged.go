@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"container/heap"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -21,18 +22,32 @@ import (
 // staged in the store, where each would be written, moved and deleted again.
 //
 // A record is the lengths of key and value, in two bytes each, key and value.
+// Behind the last are a state as JSON, its CRC-32C and its length, in four bytes
+// each.
+//
+// Under its first name the file means nothing. It gets the second once it is whole
+// and on disk, and that decides the import.
 
-// staged says what is in the file. It stands in the store once the import is
-// decided, and the file is of no meaning without it.
+// staged says what is in the file.
 type staged struct {
 	Records int     `json:"records"`
 	Runs    []int64 `json:"runs"` // where each ends
-	Sum     uint32  `json:"sum"`  // CRC-32C of the file
+	Sum     uint32  `json:"sum"`  // CRC-32C of all of them
+}
+
+// state is an import that is decided and to be carried out.
+type state struct {
+	ID     digest `json:"id"`     // names the import: the store remembers the last
+	Change digest `json:"change"` // what the digest of all records is combined with
+	Counts Counts `json:"added"`
+	staged
 }
 
 const (
+	stagingName  = "staging"
 	stagedName   = "staged"
 	stagedHeader = 4
+	stagedEnd    = 8
 	stagedRun    = 24 << 20 // bytes of records in a run
 	stagedBuffer = 64 << 10 // bytes to read a run with
 )
@@ -51,7 +66,7 @@ type stagedWriter struct {
 }
 
 func createStaged(dir string, limit int) (*stagedWriter, error) {
-	f, err := os.OpenFile(filepath.Join(dir, stagedName), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := os.OpenFile(filepath.Join(dir, stagingName), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("stage records: %w", err)
 	}
@@ -100,13 +115,36 @@ func stagedKey(b []byte) []byte {
 	return b[stagedHeader : stagedHeader+int(binary.BigEndian.Uint16(b))]
 }
 
-// end puts the file on disk, with its name.
-func (s *stagedWriter) end() error {
+// end puts the file on disk, with the state, whose part about the file it fills in.
+func (s *stagedWriter) end(st *state) error {
 	err := s.endRun()
+	st.staged = s.staged
+	if err == nil {
+		b := mustJSON(st)
+		sum := crc32.Checksum(b, castagnoli)
+		n := len(b)
+		b = binary.BigEndian.AppendUint32(b, sum)
+		b = binary.BigEndian.AppendUint32(b, uint32(n))
+		_, err = s.w.Write(b)
+	}
 	if err == nil {
 		err = errors.Join(s.w.Flush(), s.file.Sync())
 	}
-	return errors.Join(err, s.file.Close(), syncFolder(filepath.Dir(s.file.Name())))
+	if err = errors.Join(err, s.file.Close()); err != nil {
+		return fmt.Errorf("stage records: %w", err)
+	}
+	return nil
+}
+
+// drop gives the file up.
+func (s *stagedWriter) drop() error { return s.file.Close() }
+
+// decide gives the file the name that decides the import.
+func decide(dir string) error {
+	if err := os.Rename(filepath.Join(dir, stagingName), filepath.Join(dir, stagedName)); err != nil {
+		return fmt.Errorf("decide an import: %w", err)
+	}
+	return syncFolder(dir)
 }
 
 func syncFolder(dir string) error {
@@ -117,10 +155,43 @@ func syncFolder(dir string) error {
 	return err
 }
 
+// decided gives the import that is decided; false where there is none.
+func decided(dir string) (st state, ok bool, err error) {
+	f, err := os.Open(filepath.Join(dir, stagedName))
+	if errors.Is(err, os.ErrNotExist) {
+		return st, false, nil
+	}
+	if err != nil {
+		return st, false, fmt.Errorf("read staged records: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return st, false, fmt.Errorf("read staged records: %w", err)
+	}
+	var end [stagedEnd]byte
+	if _, err := f.ReadAt(end[:], info.Size()-stagedEnd); err != nil {
+		return st, false, errStaged
+	}
+	n := int64(binary.BigEndian.Uint32(end[4:]))
+	if n > info.Size()-stagedEnd {
+		return st, false, errStaged
+	}
+	b := make([]byte, n)
+	_, err = f.ReadAt(b, info.Size()-stagedEnd-n)
+	if err != nil || crc32.Checksum(b, castagnoli) != binary.BigEndian.Uint32(end[:]) || json.Unmarshal(b, &st) != nil ||
+		st.bytes()+n+stagedEnd != info.Size() {
+		return st, false, errStaged
+	}
+	return st, true, nil
+}
+
 // dropStaged empties the staging area.
 func dropStaged(dir string) error {
-	if err := os.Remove(filepath.Join(dir, stagedName)); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("drop staged records: %w", err)
+	for _, name := range []string{stagingName, stagedName} {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("drop staged records: %w", err)
+		}
 	}
 	return nil
 }
@@ -128,15 +199,23 @@ func dropStaged(dir string) error {
 // errStaged says that the staging area is not what was written there.
 var errStaged = fmt.Errorf("%w: the staged records of the import that is under way cannot be read", ErrDamaged)
 
+// bytes gives the size of the records.
+func (s staged) bytes() int64 {
+	if len(s.Runs) == 0 {
+		return 0
+	}
+	return s.Runs[len(s.Runs)-1]
+}
+
 // each calls f with every record, run by run. An error at the end may mean that
 // what f was given was not what had been staged.
-func (s staged) each(dir string, f func(key, value []byte) error) error {
-	file, err := os.Open(filepath.Join(dir, stagedName))
+func (s staged) each(path string, f func(key, value []byte) error) error {
+	file, err := os.Open(path)
 	if err != nil {
 		return errors.Join(errStaged, err)
 	}
 	defer file.Close()
-	r, n, sum := &stagedReader{r: bufio.NewReaderSize(file, 1<<20)}, 0, uint32(0)
+	r, n, sum := &stagedReader{r: bufio.NewReaderSize(io.LimitReader(file, s.bytes()), 1<<20)}, 0, uint32(0)
 	for {
 		ok, err := r.next()
 		if err != nil {
@@ -158,8 +237,8 @@ func (s staged) each(dir string, f func(key, value []byte) error) error {
 
 // sorted calls f with every record, in the order of keys. Key and value are f's
 // to keep.
-func (s staged) sorted(dir string, f func(key, value []byte) error) error {
-	file, err := os.Open(filepath.Join(dir, stagedName))
+func (s staged) sorted(path string, f func(key, value []byte) error) error {
+	file, err := os.Open(path)
 	if err != nil {
 		return errors.Join(errStaged, err)
 	}

@@ -1,0 +1,352 @@
+package merchants
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"kessai"
+	"kessai/customers"
+)
+
+// The errors of changes, besides [*ChangeError].
+var (
+	ErrNotToRetain = errors.New("the medium is not one to be retained: it is not lost, stolen or withdrawn, or not known")
+	ErrTooMany     = errors.New("too many changes are waiting to be written: nothing was changed, try again")
+)
+
+// The limits of changes.
+const (
+	maxTogether = 4096      // changes that are written together
+	maxWaiting  = 65_536    // changes that wait to be written
+	MaxChanges  = 1_000_000 // in one call of Apply
+)
+
+// Apply makes changes to records that the registry has: all of them, or none.
+// When it returns without an error, they are on disk, and every later decision is
+// made by them; it gives the registry's version then. Callers at the same time
+// share one write. Where all is as wanted already, nothing is written.
+//
+// An import that is running does not hold changes up: they go on top of it.
+// Cancelling ctx ends the waiting; what is being written is written. Errors:
+// [*ChangeError] for a change that cannot be made, [ErrTooMany], [ErrClosed],
+// and for more than a few thousand changes, which take the way of an import,
+// [ErrImporting] and [ErrUnfinished].
+func (r *Registry) Apply(ctx context.Context, changes []Change) (version uint64, err error) {
+	if len(changes) > MaxChanges {
+		return 0, fmt.Errorf("%d changes at once are too many: nothing was changed, give at most %d", len(changes), MaxChanges)
+	}
+	targets := make([]target, len(changes))
+	for i, c := range changes {
+		if targets[i], err = r.target(c); err != nil {
+			return 0, &ChangeError{i, err.Error()}
+		}
+	}
+	if len(targets) > r.together() {
+		return r.applyMany(ctx, targets)
+	}
+	return r.apply(ctx, targets)
+}
+
+// Retain marks a lost, stolen or withdrawn medium as retained by a terminal at a
+// time. Where it is retained already nothing changes; of any other medium it is
+// [ErrNotToRetain].
+func (r *Registry) Retain(id kessai.MediumID, by kessai.TerminalID, at time.Time) error {
+	if by.IsZero() || at.UnixMilli() <= 0 {
+		return errors.New("who retains a medium must be known, and when")
+	}
+	t := target{customers.MediumKey(id), patch{Kept: &customers.Kept{By: by, At: at.UnixMilli()}}, "medium"}
+	_, err := r.apply(context.Background(), []target{t})
+	return err
+}
+
+// together is how many changes fit into one transaction of the store.
+func (r *Registry) together() int {
+	const most = 512 // bytes of a changed record with its key
+	return min(maxTogether, int(r.db.MaxBatchSize())/most)
+}
+
+// waiting is changes that wait to be written, and what became of them.
+type waiting struct {
+	targets []target
+	done    chan struct{}
+	version uint64
+	err     error
+}
+
+// queue is the changes that wait to be written.
+type queue struct {
+	mu      sync.Mutex
+	all     []*waiting
+	changes int
+}
+
+func (q *queue) add(w *waiting) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.changes+len(w.targets) > maxWaiting {
+		return ErrTooMany
+	}
+	q.all, q.changes = append(q.all, w), q.changes+len(w.targets)
+	return nil
+}
+
+// take gives the first of those that wait, as many as are written together.
+func (q *queue) take(together int) (batch []*waiting) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n, changes := 0, 0
+	for n < len(q.all) && (n == 0 || changes+len(q.all[n].targets) <= together) {
+		changes += len(q.all[n].targets)
+		n++
+	}
+	batch, q.all = slices.Clone(q.all[:n]), slices.Delete(q.all, 0, n)
+	q.changes -= changes
+	return batch
+}
+
+// drop reports whether the changes were still waiting.
+func (q *queue) drop(w *waiting) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	i := slices.Index(q.all, w)
+	if i >= 0 {
+		q.all, q.changes = slices.Delete(q.all, i, i+1), q.changes-len(w.targets)
+	}
+	return i >= 0
+}
+
+// apply waits its turn to write, and writes for all who wait: whoever comes while
+// one write is under way shares the next.
+func (r *Registry) apply(ctx context.Context, targets []target) (uint64, error) {
+	w := &waiting{targets: targets, done: make(chan struct{})}
+	if err := r.queue.add(w); err != nil {
+		return 0, err
+	}
+	for {
+		select {
+		case <-w.done:
+			return w.version, w.err
+		case r.writing <- struct{}{}:
+			r.applyWaiting()
+		case <-ctx.Done():
+			if r.queue.drop(w) {
+				return 0, ctx.Err()
+			}
+			<-w.done
+		}
+	}
+}
+
+// applyWaiting writes for some who wait. The caller holds writing, which it gives
+// back.
+func (r *Registry) applyWaiting() {
+	defer func() { <-r.writing }()
+	batch := r.queue.take(r.together())
+	err := r.view(func(v reading) error {
+		s := changeSet{r: r, v: v, records: make(map[string]changed)}
+		for _, w := range batch {
+			w.err = s.add(w.targets)
+		}
+		return s.write()
+	})
+	version := r.known.Load().meta.Version
+	for _, w := range batch {
+		if w.err == nil {
+			w.version, w.err = version, err
+		}
+		close(w.done)
+	}
+}
+
+// changeSet is changes that are to be written together.
+type changeSet struct {
+	r       *Registry
+	v       reading
+	records map[string]changed
+}
+
+// changed is a record that changes.
+type changed struct {
+	base  []byte // as the store has it
+	later []byte // the patch that waits for an import to end, as the store has it
+	patch patch  // that one, and what comes to it now
+	now   []byte // the record with the patch
+}
+
+// add takes in changes: all of them, or none.
+func (s *changeSet) add(targets []target) error {
+	mine := make(map[string]changed, len(targets))
+	for i, t := range targets {
+		c, ok := mine[string(t.key)]
+		if !ok {
+			c, ok = s.records[string(t.key)]
+		}
+		if !ok {
+			var err error
+			if c, err = s.load(t.key); err != nil {
+				return err
+			}
+		}
+		if t.patch.Kept != nil && !toRetain(t.key, c.now) {
+			return ErrNotToRetain
+		}
+		if c.base == nil {
+			return &ChangeError{i, "the registry has no such " + t.what + ": import it first"}
+		}
+		c.patch = c.patch.then(t.patch)
+		var err error
+		if c.now, err = c.patch.apply(t.key, c.base); err != nil {
+			return err
+		}
+		mine[string(t.key)] = c
+	}
+	for key, c := range mine {
+		s.records[key] = c
+	}
+	return nil
+}
+
+func toRetain(key, value []byte) bool {
+	if value == nil {
+		return false
+	}
+	m, err := customers.DecodeMedium(key, value)
+	return err == nil && staysRetained(m.Status.String())
+}
+
+func (s *changeSet) load(key []byte) (c changed, err error) {
+	if c.base, err = getValue(s.v.base, key); err != nil || c.base == nil {
+		return c, err
+	}
+	c.now = c.base
+	if c.later, err = getValue(s.v.top, laterKey(key)); err != nil || c.later == nil {
+		return c, err
+	}
+	if c.patch, err = decodePatch(c.later); err == nil {
+		c.now, err = c.patch.apply(key, c.base)
+	}
+	return c, err
+}
+
+// write puts the changes on disk, and then into memory. While an import is under
+// way they go beside the records, which it may be about to replace.
+func (s *changeSet) write() error {
+	var n news
+	t, err := s.r.begin(s.v)
+	if err != nil {
+		return err
+	}
+	defer t.txn.Discard()
+	for name, c := range s.records {
+		key := []byte(name)
+		switch {
+		case s.r.underWay:
+			later := mustJSON(c.patch)
+			if bytes.Equal(later, c.later) {
+				continue
+			}
+			t.replace(laterKey(key), c.later, later)
+		case bytes.Equal(c.now, c.base):
+			continue
+		default:
+			t.replace(key, c.base, c.now)
+		}
+		t.err = errors.Join(t.err, n.add(s.r, key, c.now, s.v.merchant))
+	}
+	return t.commit(&n, true)
+}
+
+// transaction changes records, and with them what the store says of itself.
+type transaction struct {
+	r       *Registry
+	txn     *badger.Txn
+	meta    meta
+	changed bool
+	unpins  bool  // the end of an import, which everybody sees from then on
+	err     error // the first of any step
+}
+
+// begin begins a transaction; the caller holds writing, and discards it. A seal
+// that could not be written before is written first: a store must not be ahead of
+// it by more than one.
+func (r *Registry) begin(v reading) (*transaction, error) {
+	if r.broken != nil {
+		return nil, r.broken
+	}
+	m, err := getMeta(v.top)
+	if err == nil && r.seal.version != m.Version {
+		err = r.seal.put(m)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &transaction{r: r, txn: r.db.NewTransaction(true), meta: m}, nil
+}
+
+// replace puts a record in another's place; either may be nil, for none.
+func (t *transaction) replace(key, old, value []byte) {
+	if t.err != nil {
+		return
+	}
+	t.changed = true
+	if old != nil {
+		t.meta.Records.mix(key, old)
+	}
+	if value == nil {
+		t.err = t.txn.Delete(key)
+		return
+	}
+	t.meta.Records.mix(key, value)
+	t.err = t.txn.Set(key, value)
+}
+
+// commit puts the transaction on disk, with the seal, and then into memory. An
+// error of the store leaves it unknown what it has, so nothing is written any
+// more until the registry is opened again and looks.
+//
+// whole says that the news are all that changed.
+func (t *transaction) commit(n *news, whole bool) error {
+	if t.err != nil || !t.changed {
+		return t.err
+	}
+	m := &t.meta
+	m.Version++
+	m.Digest = chain(m.Digest, m.Version, m.Records)
+	if err := t.txn.Set(metaKey, mustJSON(m)); err != nil {
+		return err
+	}
+	r := t.r
+	if err := t.store(); err != nil {
+		r.broken = fmt.Errorf("a change may be stored or not: start the gateway again: %w", err)
+		return r.broken
+	}
+	r.step("done")
+	err := r.seal.put(*m)
+	r.publish(n, *m, whole)
+	if err != nil {
+		return fmt.Errorf("the change is in force, but a crash may undo it: repeat it: %w", err)
+	}
+	r.step("sealed")
+	return nil
+}
+
+func (t *transaction) store() error {
+	if !t.unpins {
+		return t.txn.Commit()
+	}
+	// Nobody may see the new version with the old records, or the other way round.
+	t.r.viewing.Lock()
+	defer t.r.viewing.Unlock()
+	err := t.txn.Commit()
+	if err == nil {
+		t.r.unpin()
+	}
+	return err
+}

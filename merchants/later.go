@@ -1,0 +1,77 @@
+package merchants
+
+import (
+	"errors"
+	"fmt"
+)
+
+// hold has changes from now on go beside the records, until fold: an import is
+// about to look at the records, and to replace some.
+func (r *Registry) hold() {
+	r.writing <- struct{}{}
+	r.underWay = true
+	<-r.writing
+}
+
+// fold puts the changes that came while an import ran into their records, on top
+// of what it brought: a card that was reported stolen meanwhile stays so. Nobody
+// sees a difference, since the changes are in force already. An error leaves them
+// where they are, and in force.
+func (r *Registry) fold() error {
+	r.writing <- struct{}{}
+	defer func() { <-r.writing }()
+	for {
+		n, err := r.foldSome()
+		if err != nil {
+			return fmt.Errorf("the changes that came during the import are in force, but could not be put in their places: %w", err)
+		}
+		if n == 0 {
+			r.underWay = false
+			return nil
+		}
+		r.step("folded")
+	}
+}
+
+var errEnough = errors.New("enough")
+
+// foldSome does so for as many as fit into a transaction, and says how many.
+func (r *Registry) foldSome() (n int, err error) {
+	err = r.view(func(v reading) error {
+		t, err := r.begin(v)
+		if err != nil {
+			return err
+		}
+		defer t.txn.Discard()
+		together := r.together() / 2 // each is two records
+		err = each(v.top, laterPrefix, func(later, value []byte) error {
+			key := append([]byte(nil), later[len(laterPrefix):]...)
+			p, err := decodePatch(value)
+			if err != nil {
+				return err
+			}
+			base, err := getValue(v.base, key)
+			if err != nil {
+				return err
+			}
+			if base == nil {
+				return fmt.Errorf("%w: a change is there for a record that is not", ErrDamaged)
+			}
+			now, err := p.apply(key, base)
+			if err != nil {
+				return err
+			}
+			t.replace(key, base, now)
+			t.replace(laterKey(key), append([]byte(nil), value...), nil)
+			if n++; n >= together {
+				return errEnough
+			}
+			return t.err
+		})
+		if err != nil && !errors.Is(err, errEnough) {
+			return err
+		}
+		return t.commit(new(news), true)
+	})
+	return n, err
+}
