@@ -24,7 +24,7 @@ func sound() (Request, Facts) {
 	}
 	f := Facts{
 		KnownMerchant: true,
-		Terminal:      cache.Terminal{Status: cache.TerminalActive, Merchant: shop, Account: 1, Currency: kessai.JPY, Allowed: kessai.AllKinds},
+		Terminal:      cache.Terminal{Status: cache.TerminalRegistered, Merchant: shop, Account: 1, Currency: kessai.JPY, Allowed: kessai.AllKinds},
 		Medium:        cache.Medium{Status: cache.MediumActive, Expiry: 2912, Allowed: kessai.AllKinds, Account: 2},
 	}
 	return r, f
@@ -42,9 +42,10 @@ func TestV3_DecideFromMemory(t *testing.T) {
 		{"nothing", func(*Request, *Facts) {}, kessai.Approved},
 		{"merchant not registered", func(r *Request, f *Facts) { f.KnownMerchant, f.Terminal = false, cache.Terminal{} }, kessai.InvalidMerchant},
 		{"terminal of another merchant", func(r *Request, f *Facts) { f.Terminal.Merchant[0] = 'X' }, kessai.InvalidMerchant},
-		{"merchant blocked", func(r *Request, f *Facts) { f.Terminal.Status = cache.MerchantBlocked }, kessai.InvalidMerchant},
+		{"merchant blocked", func(r *Request, f *Facts) { f.KnownMerchant = false }, kessai.InvalidMerchant},
 		{"terminal not registered", func(r *Request, f *Facts) { f.Terminal = cache.Terminal{} }, kessai.NotPermittedToTerminal},
-		{"terminal blocked", func(r *Request, f *Facts) { f.Terminal.Status = cache.TerminalBlocked }, kessai.NotPermittedToTerminal},
+		{"terminal suspended", func(r *Request, f *Facts) { f.Terminal.Status = cache.TerminalSuspended }, kessai.NotPermittedToTerminal},
+		{"terminal withdrawn", func(r *Request, f *Facts) { f.Terminal.Status = cache.TerminalWithdrawn }, kessai.NotPermittedToTerminal},
 		{"kind not allowed at the terminal", func(r *Request, f *Facts) { f.Terminal.Allowed = kessai.KindSetOf(kessai.Refund) }, kessai.NotPermittedToTerminal},
 		{"kind not allowed to the card", func(r *Request, f *Facts) { f.Medium.Allowed = kessai.KindSetOf(kessai.Refund) }, kessai.NotPermittedToCard},
 		{"kind not served", func(r *Request, f *Facts) { r.Kind = kessai.KindNone }, kessai.InvalidTransaction},
@@ -61,7 +62,11 @@ func TestV3_DecideFromMemory(t *testing.T) {
 		{"card not registered", func(r *Request, f *Facts) { f.Medium = cache.Medium{} }, kessai.InvalidCardNumber},
 		{"card stolen", func(r *Request, f *Facts) { f.Medium.Status = cache.MediumStolen }, kessai.StolenCard},
 		{"card lost", func(r *Request, f *Facts) { f.Medium.Status = cache.MediumLost }, kessai.LostCard},
-		{"card withdrawn", func(r *Request, f *Facts) { f.Medium.Status = cache.MediumBlocked }, kessai.DoNotHonour},
+		{"card withdrawn", func(r *Request, f *Facts) { f.Medium.Status = cache.MediumWithdrawn }, kessai.PickUpCard},
+		{"card retained", func(r *Request, f *Facts) { f.Medium.Status = cache.MediumRetained }, kessai.PickUpCard},
+		{"card not active yet", func(r *Request, f *Facts) { f.Medium.Status = cache.MediumIssued }, kessai.DoNotHonour},
+		{"another customer's terminal", func(r *Request, f *Facts) { f.Terminal.User = 3 }, kessai.NotPermittedToTerminal},
+		{"the customer's own terminal", func(r *Request, f *Facts) { f.Terminal.User = 2 }, kessai.Approved},
 		{"card past its month", func(r *Request, f *Facts) { f.Medium.Expiry, r.Expiry = 2610, 2610 }, kessai.ExpiredCard},
 		{"card in its last month", func(r *Request, f *Facts) { f.Medium.Expiry, r.Expiry = 2611, 2611 }, kessai.Approved},
 		{"another expiry than registered", func(r *Request, f *Facts) { r.Expiry = 3001 }, kessai.ExpiredCard},
@@ -77,14 +82,14 @@ func TestV3_DecideFromMemory(t *testing.T) {
 		{"completion for a card stolen meanwhile", func(r *Request, f *Facts) {
 			r.Kind, r.Original, f.Medium.Status = kessai.Completion, original, cache.MediumStolen
 		}, kessai.Approved},
-		{"completion at a blocked terminal", func(r *Request, f *Facts) {
-			r.Kind, r.Original, f.Terminal.Status = kessai.Completion, original, cache.TerminalBlocked
+		{"completion at a suspended terminal", func(r *Request, f *Facts) {
+			r.Kind, r.Original, f.Terminal.Status = kessai.Completion, original, cache.TerminalSuspended
 		}, kessai.NotPermittedToTerminal},
-		{"reversal at a blocked terminal", func(r *Request, f *Facts) {
-			r.Kind, r.Original, f.Terminal.Status = kessai.Reversal, original, cache.TerminalBlocked
+		{"reversal at a suspended terminal", func(r *Request, f *Facts) {
+			r.Kind, r.Original, f.Terminal.Status = kessai.Reversal, original, cache.TerminalSuspended
 		}, kessai.Approved},
-		{"release at a blocked terminal", func(r *Request, f *Facts) {
-			r.Kind, r.Original, r.Amount.Value, f.Terminal.Status = kessai.Release, original, 0, cache.TerminalBlocked
+		{"release at a suspended terminal", func(r *Request, f *Facts) {
+			r.Kind, r.Original, r.Amount.Value, f.Terminal.Status = kessai.Release, original, 0, cache.TerminalSuspended
 		}, kessai.Approved},
 		{"increment for a card stolen meanwhile", func(r *Request, f *Facts) {
 			r.Kind, r.Original, f.Medium.Status = kessai.Increment, original, cache.MediumStolen
@@ -178,7 +183,7 @@ func TestDigestTellsContentApart(t *testing.T) {
 // TestAllocDecide holds judging to no allocation at all.
 func TestAllocDecide(t *testing.T) {
 	valid := new(cache.Cache)
-	b := cache.NewBuilder(1, 1)
+	b := cache.NewBuilder(cache.Both, 1, 1)
 	_, f := sound()
 	b.AddMedium(card, f.Medium)
 	b.AddTerminal(pos, f.Terminal)

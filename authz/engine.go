@@ -3,13 +3,14 @@
 // the commit can know.
 //
 // What it is for: turning a [Request] into a [Reply], whichever wire it came
-// over. What it is not for: wires (gateway), storage (authz/ledger), keeping
+// over, and the dialogue that may come before ([Engine.Open]). What it is not for: wires (gateway), storage (authz/ledger), keeping
 // the registry (merchants, customers). Start reading with [Engine.Authorize].
 package authz
 
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"kessai"
@@ -23,6 +24,9 @@ type Options struct {
 	HoldFor  time.Duration                             // how long a pre-authorization stands
 	MaxAge   time.Duration                             // a cache older than this approves nothing; zero: any age will do
 	Observe  func(stage Stage, d time.Duration, n int) // told how long a stage took for n requests; may be nil
+	Registry Registry                                  // asked for what memory does not know
+	Dialogue DialogueOptions
+	Purse    PurseOptions
 }
 
 // Engine carries out transactions. It may be used from many goroutines at once.
@@ -31,6 +35,9 @@ type Engine struct {
 	valid *cache.Cache
 	o     Options
 	work  sync.Pool // of *work
+	talks *dialogues
+
+	maxAge atomic.Int64 // see SetMaxAge
 }
 
 // New makes an engine on a book and a cache.
@@ -38,7 +45,12 @@ func New(book *ledger.Book, valid *cache.Cache, o Options) *Engine {
 	if o.Observe == nil {
 		o.Observe = func(Stage, time.Duration, int) {}
 	}
-	return &Engine{book: book, valid: valid, o: o, work: sync.Pool{New: func() any { return new(work) }}}
+	e := &Engine{
+		book: book, valid: valid, o: o, talks: newDialogues(o.Dialogue),
+		work: sync.Pool{New: func() any { return new(work) }},
+	}
+	e.SetMaxAge(o.MaxAge)
+	return e
 }
 
 // Authorize carries out requests that came together, each for itself, and
@@ -49,10 +61,13 @@ func (e *Engine) Authorize(ctx context.Context, asks []Ask) {
 	w := e.begin()
 	defer e.end(w)
 	for i := range asks {
+		e.Expect(&asks[i].Request)
+	}
+	for i := range asks {
 		a := &asks[i]
-		facts := e.judge(&a.Request) // memory only: who asks, with what
+		facts := e.judge(&a.Request) // who asks, with what: memory, and the registry for what it lacks
 		w.lap(StageJudge)
-		code := Decide(&a.Request, &facts) // pure: may it be done, as far as memory knows
+		code := Decide(&a.Request, &facts) // pure: may it be done, as far as that tells
 		if facts.stranger(&a.Request) {
 			a.Reply = Reply{Code: code}
 			continue
@@ -63,4 +78,5 @@ func (e *Engine) Authorize(ctx context.Context, asks []Ask) {
 	err := e.book.CommitAll(ctx, w.tasks) // is the money there, is it a repeat; then on disk
 	w.lap(StageCommit)
 	w.answer(err)
+	e.talks.settle(asks) // a dialogue ends with its transaction
 }

@@ -1,6 +1,7 @@
 package authz
 
 import (
+	"runtime"
 	"testing"
 	"time"
 
@@ -12,6 +13,8 @@ import (
 // open makes an engine with one card and one terminal on a book of its own.
 func open(t *testing.T, o Options, card1, pos1 cache.Limits) (*Engine, *ledger.Book) {
 	t.Helper()
+	runtime.GC() // see inVirtualTime
+	runtime.GC()
 	b, err := ledger.Open(ledger.Options{Dir: t.TempDir(), Logf: t.Logf})
 	if err != nil {
 		t.Fatal(err)
@@ -25,7 +28,7 @@ func open(t *testing.T, o Options, card1, pos1 cache.Limits) (*Engine, *ledger.B
 		t.Fatal(err)
 	}
 	valid := new(cache.Cache)
-	s := cache.NewBuilder(1, 1)
+	s := cache.NewBuilder(cache.Both, 1, 1)
 	_, f := sound()
 	f.Terminal.Account, f.Terminal.Limits = uint32(ids[0]), pos1
 	f.Medium.Account, f.Medium.Limits = uint32(ids[1]), card1

@@ -23,35 +23,63 @@ func (s Stage) String() string {
 	return [...]string{"decode", "judge", "decide", "commit", "encode"}[s%NumStages]
 }
 
-// Facts is what memory knows about those who take part in a request.
+// Facts is what is known about those who take part in a request.
 type Facts struct {
 	Terminal      cache.Terminal
 	Medium        cache.Medium
 	KnownMerchant bool // the merchant that the request names is registered, and not blocked
 	Stale         bool // the cache is too old to approve anything on its word
+	Unread        bool // the registry had to be asked, and could not be read
+	NoDialogue    bool // the request names a dialogue that is not open, or not open to it
 }
 
 // judge looks up who asks and with what (system V, step V-3), and fills in what
-// the request left to the registry or to its original: the merchant of the
-// terminal, and the medium of the hold that is to be raised.
-func (e *Engine) judge(r *Request) Facts {
+// the request left to the registry, to its original or to its dialogue: the
+// merchant of the terminal, the medium of the hold that is to be raised, the
+// medium that the dialogue is about.
+func (e *Engine) judge(r *Request) (f Facts) {
+	if r.Dialogue == nil && e.recall(r, &f, nil) == (unknown{}) {
+		return f
+	}
+	e.inquire(r, &f)
+	return f
+}
+
+// unknown are those whom memory cannot tell anything about in its mode; zero
+// IDs are nobody.
+type unknown struct {
+	terminal kessai.TerminalID
+	medium   kessai.MediumID
+}
+
+// recall judges from memory, and from what the registry said where it was asked
+// (nil: nothing). It says who is still to be asked about.
+func (e *Engine) recall(r *Request, f *Facts, told *told) (who unknown) {
 	s := e.valid.Load()
-	f := Facts{Terminal: s.Terminal(r.Terminal)}
+	var known bool
+	if f.Terminal, known = s.Terminal(r.Terminal); !known {
+		f.Terminal, who.terminal = told.terminal(r.Terminal)
+	}
 	if r.Merchant.IsZero() {
 		r.Merchant = f.Terminal.Merchant
 	}
 	f.KnownMerchant = s.HasMerchant(r.Merchant)
-	f.Stale = e.o.MaxAge > 0 && r.Received.Sub(s.Loaded()) > e.o.MaxAge
+	f.Stale = e.stale(r.Received.Sub(s.Loaded()))
 	medium := r.Medium
-	if r.Kind == kessai.Increment && (medium.IsZero() || r.Terminal.IsZero()) {
+	if r.Kind == kessai.Increment && (medium.IsZero() || r.Terminal.IsZero()) && who.terminal.IsZero() {
 		hold, _ := e.book.Find(r.original(e.o.Acquirer))
 		medium = hold.Medium
 		if r.Terminal.IsZero() {
-			r.Terminal, f.Terminal = hold.Terminal, s.Terminal(hold.Terminal)
+			r.Terminal = hold.Terminal
+			if f.Terminal, known = s.Terminal(r.Terminal); !known {
+				f.Terminal, who.terminal = told.terminal(r.Terminal)
+			}
 		}
 	}
-	f.Medium = s.Medium(medium)
-	return f
+	if f.Medium, known = s.Medium(medium); !known {
+		f.Medium, who.medium = told.medium(medium)
+	}
+	return who
 }
 
 // stranger reports whether nobody vouches for who asks: neither the registry nor
@@ -67,6 +95,9 @@ func (e *Engine) op(op *ledger.Op, r *Request, f *Facts, code kessai.ResponseCod
 	if currency == 0 {
 		currency = f.Terminal.Currency
 	}
+	if f.NoDialogue {
+		code = r.Dialogue.refuse(code)
+	}
 	*op = ledger.Op{
 		Kind: r.Kind, Verdict: code, Names: r.names(e.o.Acquirer), Wire: r.Wire,
 		Merchant: r.Merchant, Terminal: r.Terminal, Medium: r.Medium, Last4: r.Last4,
@@ -77,5 +108,8 @@ func (e *Engine) op(op *ledger.Op, r *Request, f *Facts, code kessai.ResponseCod
 		MediumLimit:   ledger.Limit{MaxTotal: f.Medium.Limits.DayTotal, MaxCount: f.Medium.Limits.DayCount},
 		TerminalLimit: ledger.Limit{MaxTotal: f.Terminal.Limits.DayTotal, MaxCount: f.Terminal.Limits.DayCount},
 		Note:          r.Note,
+	}
+	if r.Purse != nil {
+		e.onPurse(op, r)
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"kessai"
 	"kessai/authz/ledger"
+	"kessai/pos/purse"
 )
 
 // Attempt is what a terminal says to make a message unique: acquirer (DE32),
@@ -46,8 +47,10 @@ type Request struct {
 	IdempotencyKey string   // by what the merchant says; empty over ISO 8583
 	BodyDigest     [16]byte // of all that was sent under the idempotency key
 	Original       Original
-	Note           []byte    // item lines and the like, kept with the transaction
-	Received       time.Time // the gateway's clock
+	Dialogue       *InDialogue  // nil: the one-message form
+	Purse          *purse.State // what the medium says of the value on it; nil: nothing
+	Note           []byte       // item lines and the like, kept with the transaction
+	Received       time.Time    // the gateway's clock
 }
 
 // Reply is what the terminal is told. Tx is the transaction as it was decided;
@@ -55,7 +58,8 @@ type Request struct {
 type Reply struct {
 	Tx       ledger.Tx
 	Code     kessai.ResponseCode
-	Replayed bool // this very attempt was answered before; this is that answer
+	Replayed bool         // this very attempt was answered before; this is that answer
+	Order    *purse.Order // what the medium is to write; nil: nothing
 }
 
 // names gives the names under which the book is to know the attempt.
@@ -101,7 +105,9 @@ func (r *Request) attemptKey(a Attempt, own kessai.AcquirerID) ledger.Key {
 
 // digest gives the digest of what is asked, the same over every wire. Item lines
 // and the names of the attempt are not part of it; nor is what a follow-up takes
-// from its original and may repeat (the card), nor the currency of no amount.
+// from its original and may repeat (the card), nor the currency of no amount. The
+// card of a dialogue counts as it was sent: when the dialogue is gone, a repeat
+// that left it out is still told from another request.
 func (r *Request) digest() [16]byte {
 	var b [64]byte // short enough for one round of SHA-256
 	n := append(b[:0], 'r', byte(r.Kind))
@@ -110,8 +116,14 @@ func (r *Request) digest() [16]byte {
 	if r.Amount.Value != 0 {
 		n = binary.BigEndian.AppendUint16(n, uint16(r.Amount.Currency))
 	}
-	if r.standsAlone() {
+	switch in := r.Dialogue; {
+	case in != nil:
+		n = append(append(n, in.sent[:]...), in.ID[:]...)
+	case r.standsAlone():
 		n = append(n, r.Medium[:]...)
+	}
+	if r.Purse != nil {
+		n = append(n, r.Purse.MAC[:8]...)
 	}
 	return truncated(n)
 }
@@ -129,7 +141,7 @@ func MTI(k kessai.Kind) [4]byte {
 	switch k {
 	case kessai.PreAuthorization, kessai.Increment, kessai.Verification:
 		return [4]byte([]byte("0100"))
-	case kessai.Completion, kessai.Release:
+	case kessai.Completion, kessai.Release, kessai.PurseSettlement:
 		return [4]byte([]byte("0220"))
 	case kessai.Reversal:
 		return [4]byte([]byte("0400"))

@@ -12,7 +12,7 @@ import (
 func TestStagesDoNotAllocate(t *testing.T) {
 	_, f := sound()
 	valid := new(cache.Cache)
-	s := cache.NewBuilder(1, 1)
+	s := cache.NewBuilder(cache.Both, 1, 1)
 	s.AddMerchant(shop)
 	s.AddMedium(card, f.Medium)
 	s.AddTerminal(pos, f.Terminal)

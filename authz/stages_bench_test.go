@@ -18,7 +18,7 @@ const benchMedia = 100_000
 // function that gives a request of the next one, in no order that helps.
 func benchEngine(b *testing.B) (*Engine, func() *Request) {
 	_, f := sound()
-	s := cache.NewBuilder(benchMedia, benchMedia)
+	s := cache.NewBuilder(cache.Both, benchMedia, benchMedia)
 	s.AddMerchant(shop)
 	for n := range benchMedia {
 		s.AddMedium(mediumNumber(n), f.Medium)
@@ -56,7 +56,7 @@ func BenchmarkJudge(b *testing.B) {
 		e, next := benchEngine(b)
 		b.ReportAllocs()
 		for b.Loop() {
-			if f := e.judge(next()); f.Medium.Status != cache.MediumActive || f.Terminal.Status != cache.TerminalActive {
+			if f := e.judge(next()); f.Medium.Status != cache.MediumActive || f.Terminal.Status != cache.TerminalRegistered {
 				b.Fatal("a card or a terminal is not known")
 			}
 		}
@@ -114,4 +114,20 @@ func BenchmarkNames(b *testing.B) {
 			sink.Names = r.names(own)
 		}
 	})
+}
+
+// BenchmarkOpen opens dialogues from memory, each of another terminal, so that the
+// table is as full as it gets.
+func BenchmarkOpen(b *testing.B) {
+	e, next := benchEngine(b)
+	e.talks.o.MaxOpen = benchMedia
+	by := NewConnection()
+	b.ReportAllocs()
+	for b.Loop() {
+		r := next()
+		r.Merchant = kessai.MerchantID{}
+		if o, ok := e.Open(r, by); !ok || !o.Code.IsApproval() {
+			b.Fatal(o)
+		}
+	}
 }

@@ -89,6 +89,9 @@ func (w *work) answer(err error) {
 		default:
 			a.Reply = Reply{Tx: t.Outcome.Tx, Code: t.Outcome.Tx.Code, Replayed: t.Outcome.Replayed}
 		}
-		t.Op.Note = nil
+		if err == nil && t.Op.Purse != nil {
+			a.Reply.Order = w.e.order(&a.Reply.Tx)
+		}
+		t.Op.Note, t.Op.Purse = nil, nil
 	}
 }

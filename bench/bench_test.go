@@ -105,6 +105,53 @@ func TestRegistryFiles(t *testing.T) {
 	}
 }
 
+// TestFillRegistry: a registry that is filled here has what its files would bring.
+func TestFillRegistry(t *testing.T) {
+	p := load.Population{Media: 250, Terminals: 130}
+	dir := t.TempDir()
+	book, err := ledger.Open(ledger.Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer book.Close()
+	hasher, err := kessai.NewMediumHasher(make([]byte, kessai.MinKeyBytes))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := merchants.OpenRegistry(merchants.Options{Dir: dir, OpenAccounts: book.OpenAccounts, Account: book.AccountByName, Hasher: hasher, APIKeySecret: make([]byte, 32)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if err := FillRegistry(t.Context(), r, Fill{Population: p}); err != nil {
+		t.Fatal(err)
+	}
+	before := r.Stats().Counts
+	if want := (merchants.Counts{Merchants: 100, APIKeys: 100, Terminals: 130, Customers: 250, Media: 250}); before != want {
+		t.Errorf("it has %+v, want %+v", before, want)
+	}
+	paths, err := WriteRegistry(t.TempDir(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range paths {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		im, err := merchants.ParseImport(filepath.Base(path), bytes.NewReader(b))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum, err := r.Import(t.Context(), im, nil)
+		for _, c := range []merchants.Count{sum.Merchants, sum.APIKeys, sum.Terminals, sum.Customers, sum.Media} {
+			if err != nil || c.Added+c.Changed > 0 {
+				t.Errorf("%s is another registry: %+v, %v", filepath.Base(path), sum, err)
+			}
+		}
+	}
+}
+
 // TestJSONKeys holds the names that others read.
 func TestJSONKeys(t *testing.T) {
 	yes, n := true, 1.0
@@ -295,5 +342,24 @@ func TestMachine(t *testing.T) {
 	r := NewResult("v", time.Now(), Settings{}, &load.Outcome{Latency: load.NewHistogram(), Service: load.NewHistogram()})
 	if r.Latency != (Percentiles{}) || r.LatencyCurve != nil {
 		t.Errorf("of nothing: %+v", r.Latency)
+	}
+}
+
+// TestScaleAdd: points come in order of their values, each once, the latest.
+func TestScaleAdd(t *testing.T) {
+	var s Scale
+	for i, v := range []int{64, 1, 10_000, 64, 8} {
+		s.Add("conns", "connections", ScalePoint{Value: v, Result: &Result{Throughput: float64(i)}})
+	}
+	s.Add("media", "cards", ScalePoint{Value: 5})
+	if len(s.Axes) != 2 || s.Axes[1].Name != "media" {
+		t.Fatalf("the axes are %+v", s.Axes)
+	}
+	var values []int
+	for _, p := range s.Axes[0].Points {
+		values = append(values, p.Value)
+	}
+	if !slices.Equal(values, []int{1, 8, 64, 10_000}) || s.Axes[0].Points[2].Result.Throughput != 3 {
+		t.Errorf("the points are %+v", s.Axes[0].Points)
 	}
 }

@@ -9,12 +9,7 @@ import (
 	"kessai/bench/load"
 )
 
-const (
-	// OpeningBalance is what every customer begins with, in minor units: enough for
-	// a million of the largest purchases, and no more than the sum of all can bear.
-	OpeningBalance = 10_000_000_000
-	perFile        = 1_000_000 // records; the registry takes a few millions at once
-)
+const perFile = 1_000_000 // records; the registry takes a few millions at once
 
 // registryFile is one file of records.
 type registryFile struct {

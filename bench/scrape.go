@@ -23,6 +23,9 @@ type Scrape struct {
 	stages                 map[string]*dto.Histogram
 }
 
+// Resident is the memory of the gateway's process, in bytes.
+func (s *Scrape) Resident() int { return int(s.resident) }
+
 // ScrapeMetrics asks the gateway whose JSON API is at address.
 func ScrapeMetrics(ctx context.Context, address string) (*Scrape, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)

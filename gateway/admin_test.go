@@ -36,7 +36,7 @@ func adminTest(t *testing.T, change func(*AdminOptions)) (string, AdminOptions) 
 			}
 			return map[string]any{"name": name, "bytes": len(b)}, nil
 		},
-		Refresh: func(context.Context) error { return nil },
+		Control: NewControl(ControlOptions{Refresh: func(context.Context) error { return nil }}),
 		Status:  func() any { return map[string]string{"state": "ready"} },
 		Metrics: NewMetrics(MetricsOptions{}),
 	}
@@ -84,12 +84,12 @@ func TestAdmin_Import(t *testing.T) {
 func TestAdmin_StatusAndRefresh(t *testing.T) {
 	refreshed := 0
 	socket, _ := adminTest(t, func(o *AdminOptions) {
-		o.Refresh = func(context.Context) error {
+		o.Control = NewControl(ControlOptions{Refresh: func(context.Context) error {
 			if refreshed++; refreshed > 1 {
 				return errors.New("the registry is closed")
 			}
 			return nil
-		}
+		}})
 	})
 	status, err := AdminStatus(t.Context(), socket)
 	if err != nil || !json.Valid(status) || !strings.Contains(string(status), `"ready"`) {
@@ -150,7 +150,7 @@ func TestAdmin_NextImport(t *testing.T) {
 	a, err := NewAdmin(AdminOptions{
 		Socket:  filepath.Join(t.TempDir(), "data", "admin.sock"),
 		Import:  func(context.Context, string, io.Reader, Progress) (any, error) { return "done", nil },
-		Refresh: func(context.Context) error { return nil },
+		Control: NewControl(ControlOptions{}),
 		Status:  func() any { return nil },
 	})
 	if err != nil {

@@ -33,6 +33,10 @@ type HTTPOptions struct {
 	Logger       *slog.Logger     // nil: nothing is logged
 	Now          func() time.Time // nil: time.Now
 
+	// The admin API over HTTP; without both of them there is none.
+	Control  *Control
+	AdminKey kessai.Secret
+
 	MaxConnections int           // open at once; more get 503 and are closed. Default 4,096
 	MaxInFlight    int           // API requests worked on at once; more get the problem busy. Default 1,024
 	MaxBody        int           // bytes of one body. Default 64 KiB
@@ -82,6 +86,7 @@ type HTTP struct {
 	problems *prometheus.CounterVec
 	inFlight chan struct{} // holds one token for each API request that is worked on
 	draining atomic.Bool
+	door     *adminDoor
 	page     docsPage
 
 	mu        sync.Mutex
@@ -95,6 +100,7 @@ func NewHTTP(o HTTPOptions) (*HTTP, error) {
 		return nil, err
 	}
 	h := &HTTP{o: o, inFlight: make(chan struct{}, o.MaxInFlight)}
+	h.door = newAdminDoor(o.Control, o.AdminKey, o.Now)
 	h.problems = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "kessai_http_problems_total", Help: "HTTP requests answered with a problem, by its code.",
 	}, []string{"code"})
@@ -144,6 +150,14 @@ func (h *HTTP) routes() []httpRoute {
 		{"POST", "/v1/payments/:id/release", h.post(h.followUp(kessai.Release))},
 		{"POST", "/v1/payments/:id/refund", h.post(h.followUp(kessai.Refund))},
 		{"POST", "/v1/payments/:id/reverse", h.post(h.reverse)},
+		{"POST", "/v1/payments/:id/confirm", h.post(h.confirm)},
+		{"POST", "/v1/dialogues", h.change(h.atTerminal(kindDialogue, h.open))},
+		{"POST", "/v1/dialogues/:id/transaction", h.post(h.transaction)},
+		{"DELETE", "/v1/dialogues/:id", h.get(h.closeDialogue)},
+		{"POST", "/v1/retained", h.change(h.atTerminal(kindRetained, h.keep))},
+		{"POST", "/v1/admin/changes", h.admin(h.changes)},
+		{"POST", "/v1/admin/refresh", h.admin(h.refresh)},
+		{"GET", "/v1/admin/validity", h.admin(h.validity)},
 		{"GET", "/livez", h.livez},
 		{"GET", "/readyz", h.readyz},
 		{"GET", "/metrics", h.metrics()},

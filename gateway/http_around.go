@@ -104,7 +104,7 @@ func (h *HTTP) observe(c *fiber.Ctx, took time.Duration) {
 		route = "none"
 	}
 	method := c.Method()
-	if method != fiber.MethodGet && method != fiber.MethodPost && method != fiber.MethodHead {
+	if method != fiber.MethodGet && method != fiber.MethodPost && method != fiber.MethodHead && method != fiber.MethodDelete {
 		method = "other"
 	}
 	status := c.Response().StatusCode()

@@ -80,7 +80,9 @@ func newHTTPFixture(t testing.TB, change func(*HTTPOptions)) *httpFixture {
 	f.book = httpMust[*ledger.Book](t)(ledger.Open(ledger.Options{Dir: t.TempDir()}))
 	t.Cleanup(func() { _ = f.book.Close() })
 	f.hasher = httpMust[*kessai.MediumHasher](t)(kessai.NewMediumHasher(bytes.Repeat([]byte{7}, 32)))
-	f.engine = authz.New(f.book, f.registry(), authz.Options{HoldFor: time.Hour})
+	f.engine = authz.New(f.book, f.registry(), authz.Options{
+		HoldFor: time.Hour, Registry: authz.Registry{Retain: f.retain}, Purse: authz.PurseOptions{Master: testPurses(t)},
+	})
 	o := HTTPOptions{
 		Engine: f.engine, Book: f.book, Hasher: f.hasher,
 		Authenticate: func(key kessai.Secret) (kessai.MerchantID, bool) {
@@ -113,6 +115,12 @@ func newHTTPFixture(t testing.TB, change func(*HTTPOptions)) *httpFixture {
 	return f
 }
 
+// retain takes any card but the good ones.
+func (f *httpFixture) retain(id kessai.MediumID, _ kessai.TerminalID, _ time.Time) (bool, error) {
+	pan := httpMust[kessai.PAN](f.t)(kessai.ParsePAN(httpStolen))
+	return id == f.hasher.Medium(pan), nil
+}
+
 // registry is the sample data as the cache has it.
 func (f *httpFixture) registry() *cache.Cache {
 	accounts := httpMust[[]ledger.AccountID](f.t)(f.book.OpenAccounts([]ledger.AccountSpec{
@@ -121,13 +129,13 @@ func (f *httpFixture) registry() *cache.Cache {
 		{Name: "customer/suzuki", Kind: ledger.CustomerAccount, Currency: kessai.JPY, Opening: 1_235_000},
 		{Name: "customer/sato", Kind: ledger.CustomerAccount, Currency: kessai.JPY, Opening: 500},
 	}))
-	b := cache.NewBuilder(8, 8)
+	b := cache.NewBuilder(cache.Both, 8, 8)
 	for i, text := range []string{"AOI000000000001", "VEND00000000001"} {
 		m := httpMust[kessai.MerchantID](f.t)(kessai.ParseMerchantID(text))
 		b.AddMerchant(m)
 		terminal := httpMust[kessai.TerminalID](f.t)(kessai.ParseTerminalID([]string{"AOI00001", "VEND0001"}[i]))
 		b.AddTerminal(terminal, cache.Terminal{
-			Status: cache.TerminalActive, Merchant: m, Account: uint32(accounts[i]), Currency: kessai.JPY,
+			Status: cache.TerminalRegistered, Merchant: m, Account: uint32(accounts[i]), Currency: kessai.JPY,
 			Allowed: kessai.AllKinds, Partial: i == 1,
 		})
 	}

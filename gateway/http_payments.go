@@ -41,23 +41,30 @@ func (h *HTTP) get(serve apiHandler) fiber.Handler {
 }
 
 func (h *HTTP) authenticate(header string) (kessai.MerchantID, bool) {
-	scheme, key, ok := strings.Cut(header, " ")
-	if !ok || !strings.EqualFold(scheme, "bearer") || key == "" {
+	key, ok := bearer(header)
+	if !ok {
 		return kessai.MerchantID{}, false
 	}
 	return h.o.Authenticate(kessai.Secret(key))
 }
 
-// post wraps a handler that changes something: it needs an idempotency key and a
-// plain JSON body, and is refused while the gateway drains.
+// post wraps a handler that makes a payment: it needs an idempotency key too.
 func (h *HTTP) post(serve apiHandler) fiber.Handler {
+	return h.change(func(c *fiber.Ctx, who kessai.MerchantID) error {
+		if p := checkIdempotencyKey(c); p != nil {
+			return p
+		}
+		return serve(c, who)
+	})
+}
+
+// change wraps a handler that changes something: it needs a plain JSON body, and
+// is refused while the gateway drains.
+func (h *HTTP) change(serve apiHandler) fiber.Handler {
 	return h.get(func(c *fiber.Ctx, who kessai.MerchantID) error {
 		if h.draining.Load() {
 			h.o.Metrics.Refused(ledger.WireJSON, RefusedDraining)
 			return &problem{code: problemDraining, detail: "Nothing was done."}
-		}
-		if p := checkIdempotencyKey(c); p != nil {
-			return p
 		}
 		if e := c.Get(fiber.HeaderContentEncoding); e != "" && e != "identity" {
 			return &problem{code: problemEncoding, field: fiber.HeaderContentEncoding}
@@ -200,13 +207,17 @@ func (h *HTTP) authorize(c *fiber.Ctx, r *authz.Request, start time.Time, path s
 		return &problem{code: problemReused, detail: "The Idempotency-Key, or the terminal with this STAN and time, stands for a request with other content. Nothing was done."}
 	}
 	if reply.Code == kessai.SystemMalfunction && reply.Tx.ID == 0 {
-		return &problem{code: problemUnjudged, detail: "The registry could not be read for too long, so nothing is approved on what was read before. Nothing was done."}
+		return &problem{code: problemUnjudged, detail: whyUnjudged}
+	}
+	if reply.Code == kessai.NoSuchRecord && reply.Tx.ID == 0 {
+		return &problem{code: problemDialogueNotFound, detail: "It has ended, is about another card or terminal, or never was. Nothing was done."}
 	}
 	if reply.Replayed {
 		m.Replayed(ledger.WireJSON)
 		c.Set(headerIdempotencyReplayed, "true")
 	}
 	decided := reply.Tx.AsDecided()
+	keepOrder(c, reply.Order)
 	c.Set(fiber.HeaderLocation, "/v1/payments/"+decided.ID.String())
 	if reply.Replayed { // it may have been made with other items, or over ISO 8583 with none
 		return h.answer(c, fiber.StatusCreated, &decided)
@@ -246,7 +257,9 @@ func (h *HTTP) answer(c *fiber.Ctx, status int, t *ledger.Tx) error {
 func (h *HTTP) answerWith(c *fiber.Ctx, status int, t *ledger.Tx, note []byte) error {
 	start := time.Now()
 	c.Locals(localPayment, t.ID.String())
-	if err := writeJSON(c, status, jsonPaymentOf(t, note)); err != nil {
+	payment := jsonPaymentOf(t, note)
+	payment.PurseOrder = orderKept(c)
+	if err := writeJSON(c, status, payment); err != nil {
 		return err
 	}
 	h.o.Metrics.Stage(authz.StageEncode, time.Since(start), 1)

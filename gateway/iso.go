@@ -23,6 +23,7 @@ type ISOOptions struct {
 
 	// Authorize carries out requests that came together: authz.Engine.Authorize.
 	Authorize func(context.Context, []authz.Ask)
+	Engine    *authz.Engine        // opens dialogues, and hears of cards that were kept. Default: neither is served
 	Hasher    *kessai.MediumHasher // turns card numbers into medium IDs
 	Acquirer  kessai.AcquirerID    // the gateway's own, which a message need not name
 

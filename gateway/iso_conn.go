@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"kessai/authz"
 	"kessai/pos/iso8583"
 )
 
@@ -39,12 +40,13 @@ const isoLinger = time.Second
 
 // isoConn is one connection.
 type isoConn struct {
-	s    *ISO
-	nc   net.Conn
-	id   uint64
-	log  *slog.Logger
-	read isoReader
-	out  isoOutbox
+	s     *ISO
+	nc    net.Conn
+	id    uint64
+	party authz.Party // who holds the dialogues that are opened here
+	log   *slog.Logger
+	read  isoReader
+	out   isoOutbox
 
 	inFlight atomic.Int64   // messages read and not answered yet
 	room     chan struct{}  // holds a token when one of them has left
@@ -57,7 +59,7 @@ type isoConn struct {
 
 func newISOConn(s *ISO, nc net.Conn, id uint64) *isoConn {
 	c := &isoConn{
-		s: s, nc: nc, id: id,
+		s: s, nc: nc, id: id, party: authz.NewConnection(),
 		log:  s.o.Logger.With("connection", id, "remote", remote(nc)),
 		room: make(chan struct{}, 1),
 	}
@@ -101,6 +103,9 @@ func (c *isoConn) run() {
 	c.serving.Add(1)
 	c.serve()
 	c.serving.Wait()
+	if c.s.o.Engine != nil {
+		c.s.o.Engine.HangUp(c.party)
+	}
 	c.linger()
 	c.report()
 }

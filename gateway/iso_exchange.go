@@ -24,6 +24,9 @@ type isoBatch struct {
 	answers  []byte       // those that are ready, as they are written
 	n        int          // how many
 	began    time.Time
+
+	terminal kessai.TerminalID // of a batch that was set aside
+	aside    []*isoBatch       // those that were: see isoConn.setAside
 }
 
 // isoMessage is one message of a batch.
@@ -140,7 +143,11 @@ func (c *isoConn) sort(b *isoBatch, m isoMessage, x *isoCodec, err error) isoEnd
 	case s.o.RequireSignOn && !c.signedOn:
 		c.refuse(b, m, x, kessai.KindNone, isoFault{code: kessai.NotPermittedToTerminal})
 	default:
-		c.financial(b, m, x)
+		if kind := isoBeside(x.in.MTI, x.in.Get(3)); kind != "" {
+			c.besides(b, m, x, kind)
+		} else {
+			c.financial(b, m, x)
+		}
 	}
 	return ""
 }
@@ -150,6 +157,13 @@ func (c *isoConn) sort(b *isoBatch, m isoMessage, x *isoCodec, err error) isoEnd
 func (c *isoConn) carryOut(b *isoBatch) {
 	s := c.s
 	c.flush(b) // what needed no engine need not wait for it
+	for _, own := range b.aside {
+		c.serving.Add(1)
+		go func() {
+			defer c.serving.Done()
+			c.carryOut(own)
+		}()
+	}
 	if len(b.asks) > 0 {
 		s.o.Authorize(s.ctx, b.asks)
 		s.inFlight.Add(-int64(len(b.asks)))
@@ -213,7 +227,7 @@ func (c *isoConn) network(b *isoBatch, m isoMessage, x *isoCodec) {
 			code = kessai.InvalidTransaction
 		}
 	}
-	if c.encode(b, m, x, code, nil) {
+	if c.encode(b, m, x, code, nil, nil) {
 		c.s.o.Metrics.answeredNetwork(code)
 		c.logAnswer(b, m, x, networkManagement, code, nil)
 	}
@@ -233,6 +247,13 @@ func (c *isoConn) financial(b *isoBatch, m isoMessage, x *isoCodec) {
 		kind := a.Request.Kind
 		b.unask()
 		c.refuse(b, m, x, kind, f)
+		return
+	}
+	if in := a.Request.Dialogue; in != nil {
+		in.By = c.party
+	}
+	if len(b.messages) > 1 && s.o.Engine != nil && s.o.Engine.Waits() {
+		c.setAside(b, m)
 	}
 }
 
@@ -277,16 +298,20 @@ func (c *isoConn) noteFault(m isoMessage, x *isoCodec, f isoFault) {
 
 // answer puts the answer to those that are ready.
 func (c *isoConn) answer(b *isoBatch, m isoMessage, x *isoCodec, kind kessai.Kind, code kessai.ResponseCode, reply *authz.Reply) {
-	if c.encode(b, m, x, code, reply) {
+	if c.encode(b, m, x, code, reply, nil) {
 		c.s.o.Metrics.Answered(ledger.WireISO, kind, code)
 		c.logAnswer(b, m, x, kind.String(), code, reply)
 	}
 }
 
-// encode writes an answer behind those that are ready. It is false where the
-// dialect cannot write what it can read, or lacks a field that answers need.
-func (c *isoConn) encode(b *isoBatch, m isoMessage, x *isoCodec, code kessai.ResponseCode, reply *authz.Reply) bool {
+// encode writes an answer behind those that are ready, with private as its DE48
+// (nil: without one). It is false where the dialect cannot write what it can
+// read, or lacks a field that answers need.
+func (c *isoConn) encode(b *isoBatch, m isoMessage, x *isoCodec, code kessai.ResponseCode, reply *authz.Reply, private []byte) bool {
 	isoReply(&x.out, &x.in, code, reply)
+	if private != nil {
+		x.out.Set(48, private)
+	}
 	var err error
 	b.answers, err = c.s.o.Framing.AppendMessage(b.answers, m.tpdu.Swapped(), c.s.o.Dialect, &x.out)
 	if err != nil {

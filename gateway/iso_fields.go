@@ -15,7 +15,7 @@ import (
 func (t *isoMapper) original(r *authz.Request, m *iso8583.Message) isoFault {
 	byNumber := len(m.Get(37)) > 0
 	switch r.Kind {
-	case kessai.PreAuthorization, kessai.Refund:
+	case kessai.PreAuthorization, kessai.Refund, kessai.PurseSettlement:
 		byNumber = byNumber && !spaces(m.Get(38))
 	case kessai.Completion, kessai.Reversal:
 	default:
@@ -31,7 +31,7 @@ func (t *isoMapper) original(r *authz.Request, m *iso8583.Message) isoFault {
 		if f := originalNumber(&r.Original.ID, m); f.code != 0 {
 			return f
 		}
-	case r.Kind == kessai.PreAuthorization, r.Kind == kessai.Refund:
+	case r.Kind == kessai.PreAuthorization, r.Kind == kessai.Refund, r.Kind == kessai.PurseSettlement:
 		named = false
 	default:
 		return badField(90, "is missing, and so is 37: one of them must name the original")
@@ -90,7 +90,7 @@ func (t *isoMapper) amounts(r *authz.Request, m *iso8583.Message) isoFault {
 		return f
 	}
 	switch r.Kind {
-	case kessai.Reversal, kessai.BalanceInquiry:
+	case kessai.Reversal, kessai.BalanceInquiry, kessai.PurseInquiry, kessai.PurseSettlement:
 	case kessai.Purchase, kessai.PreAuthorization:
 		if r.Amount.Value == 0 {
 			r.Kind = kessai.Verification
@@ -188,8 +188,8 @@ func cashBack(r *authz.Request, m *iso8583.Message) isoFault {
 	return isoFault{}
 }
 
-// card reads the card from DE2 and DE14, or from track 2 (DE35). A follow-up
-// may leave it out. A number that is no card number is for the engine to
+// card reads the card from DE2 and DE14, or from track 2 (DE35). A follow-up and
+// the transaction of a dialogue may leave it out. A number that is no card number is for the engine to
 // decline, so that it is recorded.
 func (t *isoMapper) card(r *authz.Request, m *iso8583.Message) isoFault {
 	number, expiry := m.Get(2), m.Get(14)
@@ -207,7 +207,7 @@ func (t *isoMapper) card(r *authz.Request, m *iso8583.Message) isoFault {
 		r.Expiry = v
 	}
 	if len(number) == 0 {
-		if r.Kind.FollowsUp() || r.Original != (authz.Original{}) {
+		if mediumOf(r) || r.Kind.FollowsUp() || r.Original != (authz.Original{}) || r.Dialogue != nil {
 			return isoFault{}
 		}
 		return badField(2, "is missing, and so is 35: one of them must carry the card")

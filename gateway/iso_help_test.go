@@ -36,6 +36,7 @@ const isoPatience = 60 * time.Second
 type isoShop struct {
 	book    *ledger.Book
 	engine  *authz.Engine
+	valid   *cache.Cache
 	hasher  *kessai.MediumHasher
 	metrics *Metrics
 	log     *lockedBuffer
@@ -64,7 +65,7 @@ func newISOShop(t testing.TB, terminals ...string) *isoShop {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := cache.NewBuilder(3, 1+len(terminals))
+	b := cache.NewBuilder(cache.Both, 3, 1+len(terminals))
 	shop, _ := kessai.ParseMerchantID("AOI000000000001")
 	b.AddMerchant(shop)
 	for _, name := range append(terminals, "AOI00001") {
@@ -73,7 +74,7 @@ func newISOShop(t testing.TB, terminals ...string) *isoShop {
 			t.Fatal(err)
 		}
 		b.AddTerminal(id, cache.Terminal{
-			Status: cache.TerminalActive, Partial: true, Merchant: shop,
+			Status: cache.TerminalRegistered, Partial: true, Merchant: shop,
 			Account: uint32(accounts[0]), Currency: kessai.JPY, Allowed: kessai.AllKinds,
 		})
 	}
@@ -87,7 +88,8 @@ func newISOShop(t testing.TB, terminals ...string) *isoShop {
 	}
 	valid := new(cache.Cache)
 	valid.Swap(b.Snapshot(time.Now(), 1))
-	w.engine = authz.New(w.book, valid, authz.Options{HoldFor: time.Hour, Observe: w.metrics.Stage})
+	w.valid = valid
+	w.engine = authz.New(w.book, valid, authz.Options{HoldFor: time.Hour, Observe: w.metrics.Stage, Purse: authz.PurseOptions{Master: testPurses(t)}})
 	return w
 }
 

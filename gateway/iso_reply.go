@@ -38,6 +38,8 @@ func isoReply(out, in *iso8583.Message, code kessai.ResponseCode, reply *authz.R
 	switch tx.Kind {
 	case kessai.Purchase, kessai.CashBack, kessai.Refund, kessai.PreAuthorization, kessai.Increment, kessai.Completion:
 		out.Set(4, kessai.AppendDigits(b[:0], uint64(tx.Amount), 12))
+	case kessai.Load, kessai.Unload, kessai.PursePurchase, kessai.PurseInquiry, kessai.PurseSettlement:
+		isoPurseReply(out, reply)
 	case kessai.BalanceInquiry:
 		out.Set(54, appendAvailable(b[:0], tx.Available, tx.Currency))
 	}

@@ -69,7 +69,7 @@ func (t *isoMapper) request(r *authz.Request, m *iso8583.Message, now time.Time)
 // isoSteps are the parts of reading a financial message. The original comes
 // before the amounts, because it takes both to tell the kind.
 var isoSteps = [...]func(*isoMapper, *authz.Request, *iso8583.Message) isoFault{
-	(*isoMapper).source, (*isoMapper).original, (*isoMapper).amounts, (*isoMapper).card,
+	(*isoMapper).source, (*isoMapper).original, (*isoMapper).amounts, (*isoMapper).private, (*isoMapper).card,
 }
 
 // isoServed reports whether the message type is one of those that carry
@@ -93,6 +93,9 @@ func isoKind(t iso8583.MTI, processing []byte) kessai.Kind {
 	}
 	if len(processing) != 6 {
 		return kessai.KindNone
+	}
+	if isoOnPurse(processing) {
+		return isoPurseKind(t, processing)
 	}
 	switch string(t[1:3]) + string(processing[:2]) {
 	case "1000":

@@ -31,6 +31,7 @@ type jsonPayment struct {
 	Held         int64          `json:"held"`
 	Available    *int64         `json:"available,omitzero"`
 	Medium       *jsonMasked    `json:"medium,omitzero"`
+	PurseOrder   string         `json:"purse_order,omitzero"`
 	Original     string         `json:"original,omitzero"`
 	EndedBy      string         `json:"ended_by,omitzero"`
 	Items        jsontext.Value `json:"items,omitzero"`
@@ -60,7 +61,7 @@ func jsonPaymentOf(t *ledger.Tx, note []byte) jsonPayment {
 	}
 	if t.Code.IsApproval() {
 		p.ApprovalCode = t.ID.ApprovalCode()
-		if t.Kind == kessai.BalanceInquiry {
+		if t.Kind == kessai.BalanceInquiry || t.Kind == kessai.PurseInquiry || t.Kind == kessai.PurseSettlement {
 			p.Available = &t.Available
 		}
 	}

@@ -45,6 +45,7 @@ type jsonCreate struct {
 	Amount   *jsonAmount `json:"amount,omitzero"`
 	CashBack int64       `json:"cash_back,omitzero"`
 	Medium   *jsonMedium `json:"medium,omitzero"`
+	Purse    string      `json:"purse,omitzero"`
 	Items    []jsonItem  `json:"items,omitzero"`
 }
 
@@ -67,6 +68,7 @@ var jsonNames = map[string]bool{
 	"kind": true, "merchant": true, "terminal": true, "stan": true, "transmitted_at": true, "amount": true,
 	"value": true, "currency": true, "cash_back": true, "medium": true, "pan": true, "expiry": true, "items": true,
 	"code": true, "name": true, "quantity": true, "price": true, "replacement_amount": true,
+	"purse": true,
 }
 
 var (
@@ -242,7 +244,7 @@ func (m *jsonMedium) medium(r *authz.Request, hasher *kessai.MediumHasher) *prob
 
 // jsonCreatable are the kinds that stand for themselves. The others are about an
 // earlier payment and are made below it.
-const jsonCreatable = "purchase, cash_back, refund, balance_inquiry, verification, pre_authorization"
+const jsonCreatable = "purchase, cash_back, refund, balance_inquiry, verification, pre_authorization, load, unload, purse_purchase, purse_inquiry"
 
 // request turns the body into what the engine is asked.
 func (b *jsonCreate) request(r *authz.Request, who kessai.MerchantID, hasher *kessai.MediumHasher) *problem {
@@ -250,19 +252,26 @@ func (b *jsonCreate) request(r *authz.Request, who kessai.MerchantID, hasher *ke
 	switch {
 	case b.Kind == "":
 		return jsonMissing("kind", "The kind must be one of "+jsonCreatable+".")
-	case !ok || kind.FollowsUp():
+	case !ok || kind.FollowsUp() || kind == kessai.PurseSettlement:
 		return jsonInvalid("kind", "The kind must be one of "+jsonCreatable+". To capture, increment, release, refund or reverse a payment, post below it.")
 	case b.Terminal == "":
 		return jsonMissing("terminal", "A new payment names the terminal that it is made at.")
-	case b.Medium == nil:
+	case b.Medium == nil && r.Dialogue == nil && !kind.OnPurse():
 		return jsonMissing("medium", "A new payment names the card that it is made with.")
 	}
 	r.Kind = kind
 	if p := b.source(r, who); p != nil {
 		return p
 	}
-	if p := b.Medium.medium(r, hasher); p != nil {
+	if p := jsonPurse(b.Purse, r); p != nil {
 		return p
+	}
+	if b.Medium != nil {
+		if p := b.Medium.medium(r, hasher); p != nil {
+			return p
+		}
+	} else {
+		mediumOf(r)
 	}
 	if p := b.amounts(r); p != nil {
 		return p
@@ -271,7 +280,7 @@ func (b *jsonCreate) request(r *authz.Request, who kessai.MerchantID, hasher *ke
 }
 
 func (b *jsonCreate) amounts(r *authz.Request) *problem {
-	asks := r.Kind == kessai.BalanceInquiry || r.Kind == kessai.Verification
+	asks := r.Kind == kessai.BalanceInquiry || r.Kind == kessai.Verification || r.Kind == kessai.PurseInquiry
 	var p *problem
 	switch {
 	case b.Amount == nil && !asks:

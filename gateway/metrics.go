@@ -49,8 +49,7 @@ type Metrics struct {
 	httpRequests *prometheus.CounterVec
 	httpDuration *prometheus.HistogramVec
 
-	refreshes, refreshFailures prometheus.Counter
-	imports                    *prometheus.CounterVec
+	validity validityMetrics
 }
 
 // isoMetrics are the counters that only the ISO 8583 listener has.
@@ -100,9 +99,7 @@ func NewMetrics(o MetricsOptions) *Metrics {
 	}
 	m.httpRequests = f.counter("kessai_http_requests_total", "HTTP requests answered.", "route", "method", "status")
 	m.httpDuration = f.histogram("kessai_http_request_duration_seconds", "Time that HTTP requests took.", requestBuckets, "route", "method")
-	m.refreshes = f.counter("kessai_cache_refreshes_total", "Times that the cache was loaded from the registry.").WithLabelValues()
-	m.refreshFailures = f.counter("kessai_cache_refresh_failures_total", "Times that loading the cache failed; the older one stayed in force.").WithLabelValues()
-	m.imports = f.counter("kessai_imports_total", "Imports into the registry through the admin socket.", "result")
+	m.validity = newValidityMetrics(f)
 	m.registerCollectors(o)
 	return m
 }
@@ -115,7 +112,7 @@ func (m *Metrics) registerCollectors(o MetricsOptions) {
 		budgetCollector(o.Budget),
 	)
 	if o.Book != nil {
-		m.registry.MustRegister(bookCollector{o.Book})
+		m.registry.MustRegister(bookCollector{o.Book}, purseCollector{o.Book})
 	}
 	if o.Cache != nil {
 		now := o.Now
@@ -197,25 +194,6 @@ func (m *Metrics) Refused(w ledger.Wire, why Refusal) {
 func (m *Metrics) HTTP(route, method string, status int, d time.Duration) {
 	m.httpRequests.WithLabelValues(route, method, strconv.Itoa(status)).Inc()
 	m.httpDuration.WithLabelValues(route, method).Observe(d.Seconds())
-}
-
-// Refreshed says that the cache was loaded from the registry, or that loading
-// failed and the older one stayed in force.
-func (m *Metrics) Refreshed(err error) {
-	if err != nil {
-		m.refreshFailures.Inc()
-		return
-	}
-	m.refreshes.Inc()
-}
-
-// imported counts one import through the admin socket.
-func (m *Metrics) imported(err error) {
-	result := "done"
-	if err != nil {
-		result = "failed"
-	}
-	m.imports.WithLabelValues(result).Inc()
 }
 
 var codeNames = func() (n [100]string) {

@@ -101,6 +101,7 @@ var cacheReadings = []reading[cacheState]{
 	read("kessai_cache_age_seconds", "Time since the registry was read; 0 before the first time.", gauge, cacheState.age),
 	read("kessai_cache_media", "Media in the cache.", gauge, func(s cacheState) float64 { n, _ := s.s.Sizes(); return float64(n) }),
 	read("kessai_cache_terminals", "Terminals in the cache.", gauge, func(s cacheState) float64 { _, n := s.s.Sizes(); return float64(n) }),
+	read("kessai_cache_bytes", "Memory that the cache takes.", gauge, func(s cacheState) float64 { return float64(s.s.Bytes()) }),
 	read("kessai_cache_version", "The registry's change counter when it was read.", gauge, func(s cacheState) float64 { return float64(s.s.Version()) }),
 }
 
@@ -111,10 +112,25 @@ func (s cacheState) age() float64 {
 	return s.now.Sub(s.s.Loaded()).Seconds()
 }
 
-func (c cacheCollector) Describe(ch chan<- *prometheus.Desc) { describe(ch, cacheReadings) }
+var cacheModes = []cache.Mode{cache.Both, cache.MediaOnly, cache.TerminalsOnly, cache.Filter}
+
+var cacheMode = prometheus.NewDesc("kessai_cache_mode", "What the cache holds: 1 for the mode in force, 0 for the others.", []string{"mode"}, nil)
+
+func (c cacheCollector) Describe(ch chan<- *prometheus.Desc) {
+	describe(ch, cacheReadings)
+	ch <- cacheMode
+}
 
 func (c cacheCollector) Collect(ch chan<- prometheus.Metric) {
-	collect(ch, cacheReadings, cacheState{c.c.Load(), c.now()})
+	s := c.c.Load()
+	collect(ch, cacheReadings, cacheState{s, c.now()})
+	for _, m := range cacheModes {
+		in := 0.0
+		if m == s.Mode() {
+			in = 1
+		}
+		ch <- prometheus.MustNewConstMetric(cacheMode, prometheus.GaugeValue, in, m.String())
+	}
 }
 
 func describe[T any](ch chan<- *prometheus.Desc, rs []reading[T]) {

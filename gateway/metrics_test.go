@@ -20,15 +20,17 @@ import (
 // everyMetric makes a set of metrics in which each has a value at least once.
 func everyMetric(now time.Time) *Metrics {
 	valid := new(cache.Cache)
-	b := cache.NewBuilder(1, 1)
+	b := cache.NewBuilder(cache.Both, 1, 1)
 	b.AddMedium(kessai.MediumID{1}, cache.Medium{})
 	valid.Swap(b.Snapshot(now.Add(-90*time.Second), 7))
 	m := NewMetrics(MetricsOptions{
 		Version: "v1.2.3",
 		Budget:  Budget{P99: [authz.NumStages]time.Duration{authz.StageDecode: time.Millisecond}},
-		Book:    func() ledger.Stats { return ledger.Stats{Blocks: 3, HoldsOpen: 2, SyncSeconds: 1.5, DiskBytes: 4096} },
-		Cache:   valid,
-		Now:     func() time.Time { return now },
+		Book: func() ledger.Stats {
+			return ledger.Stats{Float: map[kessai.Currency]int64{kessai.JPY: 5}, Blocks: 3, HoldsOpen: 2, SyncSeconds: 1.5, DiskBytes: 4096}
+		},
+		Cache: valid,
+		Now:   func() time.Time { return now },
 	})
 	m.Stage(authz.StageDecode, time.Microsecond, 1)
 	m.Stage(authz.StageDecode, time.Second, 1)
@@ -39,8 +41,15 @@ func everyMetric(now time.Time) *Metrics {
 	m.Replayed(ledger.WireJSON)
 	m.Refused(ledger.WireISO, RefusedBusy)
 	m.HTTP("/v1/payments", "POST", 201, time.Millisecond)
-	m.Refreshed(nil)
-	m.Refreshed(errors.New("no"))
+	m.Refreshed(time.Second, nil)
+	m.Refreshed(time.Second, errors.New("no"))
+	m.changed(3, 1)
+	m.LookedUp(LookUpMedium, true, time.Millisecond, nil)
+	m.LookedUp(LookUpTerminal, false, time.Millisecond, errors.New("no"))
+	m.DialogueOpened()
+	m.DialogueOpened()
+	m.DialogueEnded("timeout")
+	m.Retained()
 	m.imported(nil)
 	m.imported(errors.New("no"))
 	m.iso.refused.WithLabelValues("too_many").Inc()
@@ -62,7 +71,16 @@ func TestMetrics_Values(t *testing.T) {
 	expectCount(t, m, "kessai_cache_age_seconds", 90)
 	expectCount(t, m, "kessai_cache_media", 1)
 	expectCount(t, m, "kessai_cache_version", 7)
-	expectCount(t, m, "kessai_cache_refresh_failures_total", 1)
+	expectCount(t, m, "kessai_cache_mode", 1, "mode=both")
+	expectCount(t, m, "kessai_cache_mode", 0, "mode=filter")
+	expectCount(t, m, "kessai_cache_refreshes_total", 1, "result=failed")
+	expectCount(t, m, "kessai_changes_total", 3, "result=applied")
+	expectCount(t, m, "kessai_changes_total", 1, "result=refused")
+	expectCount(t, m, "kessai_lookups_total", 1, "of=medium", "result=found")
+	expectCount(t, m, "kessai_lookups_total", 1, "of=terminal", "result=failed")
+	expectCount(t, m, "kessai_dialogues_open", 1)
+	expectCount(t, m, "kessai_dialogues_opened_total", 2)
+	expectCount(t, m, "kessai_dialogues_ended_total", 1, "reason=timeout")
 	expectCount(t, m, "kessai_book_blocks", 3)
 	expectCount(t, m, "kessai_book_holds_open", 2)
 	expectCount(t, m, "kessai_book_sync_seconds_total", 1.5)

@@ -23,6 +23,7 @@ const (
 	problemOtherMerchant    problemCode = "other_merchant"
 	problemNotFound         problemCode = "not_found"
 	problemPaymentNotFound  problemCode = "payment_not_found"
+	problemDialogueNotFound problemCode = "dialogue_not_found"
 	problemMethod           problemCode = "method_not_allowed"
 	problemNotAcceptable    problemCode = "not_acceptable"
 	problemTimeout          problemCode = "request_timeout"
@@ -35,12 +36,14 @@ const (
 	problemInvalidField     problemCode = "invalid_field"
 	problemItems            problemCode = "items_do_not_add_up"
 	problemReused           problemCode = "attempt_reused"
+	problemChange           problemCode = "change_refused"
 	problemHeaders          problemCode = "headers_too_large"
 	problemInternal         problemCode = "internal"
 	problemUnknown          problemCode = "outcome_unknown"
 	problemBusy             problemCode = "busy"
 	problemDraining         problemCode = "draining"
 	problemUnjudged         problemCode = "registry_stale"
+	problemRefresh          problemCode = "refresh_failed"
 )
 
 // problemKinds gives each code its HTTP status and its title.
@@ -58,6 +61,7 @@ var problemKinds = map[problemCode]struct {
 	problemOtherMerchant:    {http.StatusForbidden, "The API key belongs to another merchant"},
 	problemNotFound:         {http.StatusNotFound, "There is nothing at this address"},
 	problemPaymentNotFound:  {http.StatusNotFound, "There is no such payment"},
+	problemDialogueNotFound: {http.StatusNotFound, "There is no such dialogue"},
 	problemMethod:           {http.StatusMethodNotAllowed, "The method is not served here"},
 	problemNotAcceptable:    {http.StatusNotAcceptable, "Only JSON can be given"},
 	problemTimeout:          {http.StatusRequestTimeout, "The request took too long to arrive"},
@@ -70,12 +74,14 @@ var problemKinds = map[problemCode]struct {
 	problemInvalidField:     {http.StatusUnprocessableEntity, "A member is not valid"},
 	problemItems:            {http.StatusUnprocessableEntity, "The items do not add up to the amount"},
 	problemReused:           {http.StatusUnprocessableEntity, "The attempt was made before with different content"},
+	problemChange:           {http.StatusUnprocessableEntity, "A change cannot be applied"},
 	problemHeaders:          {http.StatusRequestHeaderFieldsTooLarge, "The headers are too large"},
 	problemInternal:         {http.StatusInternalServerError, "The gateway failed"},
 	problemUnknown:          {http.StatusInternalServerError, "The outcome is not known"},
 	problemBusy:             {http.StatusServiceUnavailable, "The gateway is busy"},
 	problemDraining:         {http.StatusServiceUnavailable, "The gateway is shutting down"},
 	problemUnjudged:         {http.StatusServiceUnavailable, "What is known of cards and terminals is too old"},
+	problemRefresh:          {http.StatusInternalServerError, "The registry could not be read again"},
 }
 
 // problem is a failed HTTP request (RFC 9457). Detail and field are written by

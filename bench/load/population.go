@@ -27,6 +27,8 @@ const (
 	Currency = "JPY"
 	currency = "392"  // the same, as DE49 says it
 	Expiry   = "9912" // YYMM
+
+	ExpiryMonth = 9912 // the same as a number
 )
 
 // Validate checks the sizes.
@@ -70,6 +72,15 @@ const (
 
 // PAN gives the number of a card: 16 digits, of which the last is the check digit.
 func (p Population) PAN(card int) string { return string(appendDigits(nil, pan(uint32(card)), 16)) }
+
+// PutPAN writes the number of a card into 16 bytes.
+func (p Population) PutPAN(dst []byte, card int) { putDigits(dst[:16], pan(uint32(card))) }
+
+// PutTerminalID writes the ID of a terminal into 8 bytes.
+func (p Population) PutTerminalID(dst []byte, t int) {
+	putDigits(dst[:8], uint64(t))
+	dst[0] = 'B'
+}
 
 func pan(card uint32) uint64 {
 	sum, rest := uint32(panPrefixSum), card

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -39,6 +40,12 @@ type bencher struct {
 	procs        int // GOMAXPROCS of the gateway; zero: as it comes
 	o            loadgen.Options
 
+	scenario  string
+	slot      time.Duration // of the scenario validity, as the rest
+	part, svg string
+	add       bool
+	postgres  bool
+
 	stdout, stderr io.Writer
 	bounds         []bench.Threshold
 }
@@ -51,7 +58,8 @@ func benchCommand() *cobra.Command {
 		Example: `  kessai bench
   kessai bench --rate 50000 --duration 30s --threshold 'p99<10ms' --threshold 'errors<1'
   kessai bench --peers --rounds 5 --json result.json --html result.html
-  kessai bench --addr 127.0.0.1:8583 --conns 64 --window 32`,
+  kessai bench --addr 127.0.0.1:8583 --conns 64 --window 32
+  kessai bench --scenario validity --threshold 'ratios.postgres>=200' --html validity.html`,
 		Long: `Starts a gateway of its own as a separate process, on a new folder with
 generated cards and terminals, asks it for payments from this process, and prints
 throughput, latency, the stages of the hot path against their budget, and whether
@@ -64,16 +72,33 @@ answers do, and latency counts from when a request was due.
 
 Over JSON a connection carries one request at a time, and so there are
 --conns times --window connections. docs/BENCH.md says what the numbers mean and
-what they do not. Exit code 6: a threshold or a budget was missed, or the book
+what they do not.
+
+--scenario validity measures what it costs to judge media and terminals: from
+memory in each mode, by asking the registry every time, and by asking PostgreSQL
+every time; and what refreshes and changes do to a gateway under load.
+docs/VALIDITY.md has its numbers and their names. The registry has ten million
+media there, unless --media says otherwise: filling it takes minutes, and --data
+keeps it for the next time.
+
+Exit code 6: a threshold or a budget was missed, a verdict was wrong, or the book
 does not agree.`,
 		Args: cobra.NoArgs,
 	}
 	b.flags(cmd)
+	b.validityFlags(cmd)
 	// Unlike a group, it does something without a command behind it.
 	cmd.SetUsageTemplate(strings.Replace(usageTemplate, "{{.CommandPath}} COMMAND{{else}}", "{{.UseLine}}\n  {{.CommandPath}} COMMAND{{else}}", 1))
 	cmd.RunE = action("run the benchmark", func(cmd *cobra.Command, _ []string) error {
 		b.stdout, b.stderr = cmd.OutOrStdout(), cmd.ErrOrStderr()
-		return b.run(cmd.Context())
+		b.scenarioDefaults(cmd)
+		switch b.scenario {
+		case scenarioPurchase:
+			return b.run(cmd.Context())
+		case scenarioValidity:
+			return b.validity(cmd.Context())
+		}
+		return usage("--scenario "+b.scenario+" cannot be used", "there is no such scenario", "give purchase or validity")
 	})
 	cmd.AddCommand(benchRegistryCommand(), benchScaleCommand(), benchPeerCommand())
 	return cmd
@@ -287,13 +312,21 @@ func (b *bencher) files(r *bench.Result, histogram io.WriterTo) error {
 		if f.path == "" {
 			continue
 		}
-		var text strings.Builder
-		if _, err := f.content.WriteTo(&text); err != nil {
+		if err := writeTo(f.flag, f.path, f.content); err != nil {
 			return err
 		}
-		if err := os.WriteFile(f.path, []byte(text.String()), 0o644); err != nil {
-			return fail("cannot write "+f.path, errors.New(plainPath(err)), "give --"+f.flag+" a file in a folder that exists")
-		}
+	}
+	return nil
+}
+
+// writeTo writes a file that a flag asked for.
+func writeTo(flag, path string, content io.WriterTo) error {
+	var text bytes.Buffer
+	if _, err := content.WriteTo(&text); err != nil {
+		return err
+	}
+	if err := os.WriteFile(path, text.Bytes(), 0o644); err != nil {
+		return fail("cannot write "+path, errors.New(plainPath(err)), "give --"+flag+" something in a folder that exists")
 	}
 	return nil
 }
@@ -312,9 +345,12 @@ func (b *bencher) verdict(r *bench.Result) error {
 	if b.budget {
 		missed = append(missed, r.OverBudget()...)
 	}
-	if len(missed) > 0 {
-		return &exitError{exitMissed, fmt.Sprintf("%d of the bounds were missed", len(missed)), strings.Join(missed, "; "),
-			"look at the stages in the table for where the time goes"}
+	return missedError(missed, "look at the stages in the table for where the time goes")
+}
+
+func missedError(missed []string, next string) error {
+	if len(missed) == 0 {
+		return nil
 	}
-	return nil
+	return &exitError{exitMissed, fmt.Sprintf("%d of the bounds were missed", len(missed)), strings.Join(missed, "; "), next}
 }

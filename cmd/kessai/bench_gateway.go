@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"syscall"
 	"time"
@@ -126,19 +128,21 @@ func (c *child) stop() error {
 type ground struct {
 	*bencher
 	dir, data string // of this call; of the gateway
+	config    string // the gateway's configuration file; may be empty
+	records   bench.Fill
 	answered  bench.Answered
 	gateways  int // started so far
 }
 
 // prepare makes the folder and fills the registry. The function that it gives
 // removes what is not to be kept.
-func (b *bencher) prepare(ctx context.Context) (*ground, func(), error) {
+func (b *bencher) prepare(ctx context.Context, records bench.Fill) (*ground, func(), error) {
 	dir, err := os.MkdirTemp("", "kessai-bench-")
 	if err != nil {
 		return nil, nil, err
 	}
 	clean := func() { _ = os.RemoveAll(dir) } // what stays is the system's to remove
-	g := &ground{bencher: b, dir: dir, data: b.data, answered: bench.Answered{Population: b.o.Population}}
+	g := &ground{bencher: b, dir: dir, data: b.data, records: records, answered: bench.Answered{Population: b.o.Population}}
 	if g.data == "" {
 		g.data = filepath.Join(dir, "data")
 	}
@@ -152,11 +156,10 @@ func (b *bencher) prepare(ctx context.Context) (*ground, func(), error) {
 	return g, clean, nil
 }
 
-// fill imports the population as anybody would: files, and kessai import. What is
-// there already is not imported again.
+// fill fills the registry, unless it was filled alike before.
 func (g *ground) fill(ctx context.Context) error {
 	mark := filepath.Join(g.data, "bench.json")
-	want, err := json.Marshal(g.o.Population)
+	want, err := json.Marshal(map[string]any{"scenario": g.scenario, "population": g.records.Population})
 	if err != nil {
 		return err
 	}
@@ -164,28 +167,30 @@ func (g *ground) fill(ctx context.Context) error {
 		return nil
 	}
 	l := newLive(g.stderr, "")
+	defer l.clear()
 	if err := g.writeBook(l); err != nil {
 		return err
 	}
-	l.say(fmt.Sprintf("filling the registry: %d cards, %d terminals", g.media, g.terms))
-	defer l.clear()
-	files, err := bench.WriteRegistry(g.dir, g.o.Population)
+	s, err := g.open()
 	if err != nil {
 		return err
 	}
-	defer func() {
-		for _, f := range files {
-			_ = os.Remove(f)
-		}
-	}()
-	cmd, err := command(ctx, g.stderr, append([]string{"import", "--data", g.data, "--set", "log.level=error"}, files...)...)
-	if err != nil {
-		return err
+	g.records.Progress = func(done int) { l.say(fmt.Sprintf("filling the registry: %d of %d cards", done, g.records.Media)) }
+	err = bench.FillRegistry(ctx, s.registry, g.records)
+	if err := errors.Join(err, s.close()); err != nil {
+		return fail("the registry could not be filled", err, "give --data a folder on a disk with room, or fewer --media")
 	}
-	if err := cmd.Run(); err != nil {
-		return fail("the registry could not be filled", err, "the import has said above why")
-	}
+	debug.FreeOSMemory() // the generator runs in this process
 	return os.WriteFile(mark, want, 0o600)
+}
+
+// open opens the stores that a gateway is to run on.
+func (g *ground) open() (*stores, error) {
+	l, err := settings{flags: map[string]string{"data": g.data}, set: append([]string{"log.level=error"}, g.gatewaySet...)}.load()
+	if err != nil {
+		return nil, err
+	}
+	return openStores(&l.Config, slog.New(slog.NewTextHandler(g.stderr, &slog.HandlerOptions{Level: slog.LevelError})), nil)
 }
 
 // writeBook writes what is in the book before: others' transactions, unless the
@@ -217,6 +222,9 @@ func (g *ground) serve(ctx context.Context) (*child, error) {
 		"--set", "log.format=text", "--set", "log.level=error", "--set", listenersKey + "=" + string(listener)}
 	for key, n := range map[string]int{"http.max_connections": most + 64, "http.max_in_flight": most + 64, "book.max_queue": max(65536, most)} {
 		args = append(args, "--set", key+"="+strconv.Itoa(n))
+	}
+	if g.config != "" {
+		args = append(args, "--config", g.config)
 	}
 	for _, kv := range g.gatewaySet {
 		args = append(args, "--set", kv)
@@ -273,7 +281,7 @@ func (g *ground) checkBook(r *bench.Result) {
 
 // here measures a gateway that is started for it, and with --peers others in turn.
 func (b *bencher) here(ctx context.Context) (*bench.Result, io.WriterTo, error) {
-	g, clean, err := b.prepare(ctx)
+	g, clean, err := b.prepare(ctx, bench.Fill{Population: b.o.Population})
 	if err != nil {
 		return nil, nil, err
 	}

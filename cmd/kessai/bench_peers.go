@@ -20,6 +20,7 @@ import (
 	"kessai/bench/peers/floor"
 	"kessai/bench/peers/moov"
 	"kessai/bench/peers/pgbench"
+	"kessai/bench/peers/postgres"
 	benchreport "kessai/bench/report"
 )
 
@@ -163,9 +164,9 @@ func (g *ground) measurePeer(ctx context.Context, p *peer, n int) (round, error)
 
 // hasPostgres says on stderr where there is none: the comparison goes on without.
 func (g *ground) hasPostgres() bool {
-	_, ok := pgbench.Found()
+	_, ok := postgres.Found()
 	if !ok {
-		fmt.Fprintf(g.stderr, "pgbench is left out: %v\n", pgbench.ErrNotFound)
+		fmt.Fprintf(g.stderr, "pgbench is left out: %v\n", postgres.ErrNotFound)
 	}
 	return ok
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -43,7 +44,6 @@ var axes = []axis{
 type scaler struct {
 	bencher
 	points []string
-	svg    string
 }
 
 func benchScaleCommand() *cobra.Command {
@@ -65,6 +65,7 @@ its book to itself.`,
 		_ = cmd.Flags().MarkHidden(f) // they are of one run
 	}
 	cmd.Flags().StringArrayVar(&s.points, "points", nil, "`AXIS=VALUES` to measure, separated by commas; may be repeated (default: all)")
+	cmd.Flags().BoolVar(&s.add, "add", false, "add to the points that the file of --json has already, so that an hour of measuring can be had in parts")
 	cmd.Flags().StringVar(&s.svg, "svg", "", "write each curve into `FOLDER`, as scale-AXIS.svg")
 	cmd.RunE = action("run the benchmarks", func(cmd *cobra.Command, _ []string) error {
 		s.stdout, s.stderr = cmd.OutOrStdout(), cmd.ErrOrStderr()
@@ -89,23 +90,48 @@ func (s *scaler) run(ctx context.Context) error {
 			}
 		}
 	}
-	out := bench.Scale{At: time.Now().UTC().Truncate(time.Second), Machine: bench.ThisMachine()}
+	out, err := s.earlier()
+	if err != nil {
+		return err
+	}
 	for _, a := range chosen {
-		curve := bench.ScaleAxis{Name: a.name, What: a.what}
 		for _, v := range a.values {
 			r, err := s.measure(ctx, a, v)
 			if err != nil {
 				return err
 			}
-			curve.Points = append(curve.Points, bench.ScalePoint{Value: v, Result: r})
+			out.Add(a.name, a.what, bench.ScalePoint{Value: v, Result: r})
 			fmt.Fprintf(s.stdout, "%s=%d\t%s a second\tp99 %s\tbook %s\n", a.name, v, bench.Grouped(r.Throughput), bench.Milliseconds(r.Latency.P99), r.BookVerdict())
 		}
-		out.Axes = append(out.Axes, curve)
-		if err := s.write(&out); err != nil { // after each axis, so that an end in between loses little
+		if err := s.write(out); err != nil { // after each axis, so that an end in between loses little
 			return err
 		}
 	}
 	return nil
+}
+
+// earlier gives the curves that this call adds to.
+func (s *scaler) earlier() (*bench.Scale, error) {
+	out := &bench.Scale{At: time.Now().UTC().Truncate(time.Second), Machine: bench.ThisMachine()}
+	if !s.add {
+		return out, nil
+	}
+	if s.json == "" {
+		return nil, usage("--add cannot be used", "it adds to the file of --json", "give --json too")
+	}
+	b, err := os.ReadFile(s.json)
+	if errors.Is(err, fs.ErrNotExist) {
+		return out, nil
+	}
+	var old bench.Scale
+	if err == nil {
+		err = json.Unmarshal(b, &old)
+	}
+	if err != nil {
+		return nil, fail("cannot add to "+s.json, errors.New(plainPath(err)), "give a file that kessai bench scale wrote, or none")
+	}
+	out.Axes = old.Axes
+	return out, nil
 }
 
 // point gives the benchmark of one point.

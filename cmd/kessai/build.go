@@ -4,15 +4,16 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"math"
 	"net"
 	"os"
-	"time"
 
 	"kessai"
 	"kessai/authz"
 	"kessai/cache"
 	"kessai/configs"
 	"kessai/gateway"
+	"kessai/merchants"
 )
 
 // house is everything that listens.
@@ -21,6 +22,9 @@ type house struct {
 	admin *gateway.Admin
 	iso   []*gateway.ISO
 
+	refresher *refresher
+	reloader  *reloader // nil: the configuration cannot be read again
+
 	httpListener net.Listener
 	isoListeners []net.Listener
 }
@@ -28,13 +32,15 @@ type house struct {
 // builder is what the parts of a house have in common.
 type builder struct {
 	*stores
-	c        *Config
-	around   surroundings
-	valid    *cache.Cache
-	metrics  *gateway.Metrics
-	engine   *authz.Engine
-	acquirer kessai.AcquirerID
-	version  string
+	c         *Config
+	around    surroundings
+	valid     *cache.Cache
+	metrics   *gateway.Metrics
+	control   *gateway.Control
+	refresher *refresher
+	engine    *authz.Engine
+	acquirer  kessai.AcquirerID
+	version   string
 }
 
 // build makes everything between the stores and the sockets, and binds the
@@ -47,23 +53,34 @@ func build(c *Config, s *stores, around surroundings) (*house, error) {
 		return nil, configError("budget", err)
 	}
 	b.metrics = gateway.NewMetrics(gateway.MetricsOptions{Version: b.version, Budget: budget, Book: s.book.Stats, Cache: b.valid})
-	// The follower ends when the registry closes, after the last request.
-	err = s.registry.Follow(context.Background(), b.valid, c.Cache.RefreshEvery, func(took time.Duration, err error) {
-		b.metrics.Refreshed(err)
-		if err != nil {
-			around.log.Error("the cache could not be refreshed", "error", err, "took", took)
-		}
-	})
-	if err != nil {
-		return nil, storeError(c.Data, err)
-	}
 	if b.acquirer, err = kessai.ParseAcquirerID(c.Acquirer); err != nil {
 		return nil, configError("acquirer", err)
 	}
 	b.engine = authz.New(s.book, b.valid, authz.Options{
 		Acquirer: b.acquirer, HoldFor: c.HoldFor, MaxAge: c.Cache.MaxAge, Observe: b.metrics.Stage,
+		Registry: gateway.Registry(s.registry, b.metrics, around.log), Dialogue: authz.DialogueOptions{
+			Timeout: c.Dialogue.Timeout, MaxOpen: c.Dialogue.MaxOpen,
+			Opened: b.metrics.DialogueOpened, Ended: b.metrics.DialogueEnded,
+		},
+		Purse: authz.PurseOptions{Master: s.purses, Most: c.Purse.MaxBalance},
 	})
-	h := new(house)
+	b.control = gateway.NewControl(gateway.ControlOptions{
+		Apply: s.registry.Apply, Refresh: func(context.Context) error { return s.registry.Reload() },
+		Cache: b.valid, MaxAge: b.engine.MaxAge, Metrics: b.metrics, Logger: around.log,
+	})
+	mode, _ := cache.ParseMode(c.Cache.Mode) // Validate has checked it
+	// The follower ends when the registry closes, after the last request.
+	err = s.registry.Follow(context.Background(), b.valid, merchants.FollowOptions{
+		Mode: mode, Every: math.MaxInt64, Observe: b.control.Refreshed, // it is the refresher that looks
+	})
+	if err != nil {
+		return nil, storeError(c.Data, err)
+	}
+	b.refresher = newRefresher(c.Cache.RefreshEvery, s.registry.Refresh)
+	h := &house{refresher: b.refresher}
+	if around.again != nil {
+		h.reloader = &reloader{again: around.again, apply: b.live, log: around.log, level: around.level, inForce: *c}
+	}
 	for _, part := range []func(*house) error{b.buildHTTP, b.buildISO, b.buildAdmin} {
 		if err := part(h); err != nil {
 			h.close()
@@ -91,10 +108,13 @@ func readBudget(path string) (gateway.Budget, error) {
 
 func (b *builder) buildHTTP(h *house) error {
 	c := b.c.HTTP
-	var err error
+	adminKey, err := b.c.adminKey()
+	if err != nil {
+		return err
+	}
 	h.http, err = gateway.NewHTTP(gateway.HTTPOptions{
 		Engine: b.engine, Book: b.book, Hasher: b.hasher, Authenticate: b.authenticate,
-		Ready: b.checks, Metrics: b.metrics, Logger: b.around.log,
+		Ready: b.checks, Metrics: b.metrics, Logger: b.around.log, Control: b.control, AdminKey: adminKey,
 		MaxConnections: c.MaxConnections, MaxInFlight: c.MaxInFlight, MaxBody: c.BodyLimit,
 		ReadTimeout: c.ReadTimeout, WriteTimeout: c.WriteTimeout, IdleTimeout: c.IdleTimeout,
 	})
@@ -121,9 +141,9 @@ func (b *builder) buildISO(h *house) error {
 			return configError(setting+".framing", err)
 		}
 		server, err := gateway.NewISO(gateway.ISOOptions{
-			Dialect: dialect, Framing: framing, Authorize: b.engine.Authorize, Hasher: b.hasher, Acquirer: b.acquirer,
-			RequireSignOn: l.RequireSignOn, MaxConnections: l.MaxConnections, MaxInFlight: l.MaxInFlight,
-			MaxInFlightPerConn: l.MaxInFlightPerConnection, MaxFrame: l.MaxFrame,
+			Dialect: dialect, Framing: framing, Engine: b.engine, Authorize: b.engine.Authorize,
+			Hasher: b.hasher, Acquirer: b.acquirer, RequireSignOn: l.RequireSignOn, MaxFrame: l.MaxFrame,
+			MaxConnections: l.MaxConnections, MaxInFlight: l.MaxInFlight, MaxInFlightPerConn: l.MaxInFlightPerConnection,
 			IdleTimeout: l.IdleTimeout, WriteTimeout: l.WriteTimeout, Logger: b.around.log, Metrics: b.metrics,
 		})
 		if err != nil {
@@ -143,11 +163,13 @@ func (b *builder) buildISO(h *house) error {
 }
 
 func (b *builder) buildAdmin(h *house) (err error) {
+	var reload func(context.Context) (any, error)
+	if h.reloader != nil {
+		reload = func(ctx context.Context) (any, error) { return h.reloader.reload(ctx) }
+	}
 	h.admin, err = gateway.NewAdmin(gateway.AdminOptions{
-		Socket: b.c.adminSocket(), Import: b.importStream,
-		Refresh: func(context.Context) error { return b.registry.Refresh() },
-		Status:  func() any { return h.status(b) },
-		Logger:  b.around.log, Metrics: b.metrics,
+		Socket: b.c.adminSocket(), Import: b.importStream, Control: b.control, Reload: reload,
+		Status: func() any { return h.status(b) }, Logger: b.around.log, Metrics: b.metrics,
 	})
 	if err != nil {
 		return bindError("admin.socket", b.c.adminSocket(), err)
@@ -185,12 +207,7 @@ func (b *builder) checks() []gateway.Check {
 	if !book.OK {
 		book.Detail = "the book cannot write"
 	}
-	age := time.Since(b.valid.Load().Loaded())
-	fresh := gateway.Check{Name: "cache", OK: age <= b.c.Cache.MaxAge}
-	if !fresh.OK {
-		fresh.Detail = fmt.Sprintf("the registry was last read %s ago", age.Round(time.Second))
-	}
-	return []gateway.Check{book, fresh}
+	return []gateway.Check{book, b.control.Check()}
 }
 
 // status is what the admin socket says of the gateway.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"kessai"
+	"kessai/cache"
 	"kessai/pos/iso8583"
 )
 
@@ -24,7 +25,9 @@ type Config struct {
 	ISO         ISOConfig      `yaml:"iso"`
 	Book        BookConfig     `yaml:"book"`
 	Cache       CacheConfig    `yaml:"cache"`
+	Dialogue    DialogueConfig `yaml:"dialogue"`
 	Budget      string         `yaml:"budget"` // path of a file; empty: configs/budget.yaml as it was built in
+	Purse       PurseConfig    `yaml:"purse"`
 	Log         LogConfig      `yaml:"log"`
 	Keys        KeysConfig     `yaml:"keys"`
 	Admin       AdminConfig    `yaml:"admin"`
@@ -91,10 +94,22 @@ type BookConfig struct {
 	Retention time.Duration `yaml:"retention"`
 }
 
-// CacheConfig says how fresh the cache is kept.
+// CacheConfig says what the cache holds and how fresh it is kept.
 type CacheConfig struct {
+	Mode         string        `yaml:"mode"`
 	RefreshEvery time.Duration `yaml:"refresh_every"`
 	MaxAge       time.Duration `yaml:"max_age"`
+}
+
+// DialogueConfig bounds the dialogues that begin with a verification.
+type DialogueConfig struct {
+	Timeout time.Duration `yaml:"timeout"`
+	MaxOpen int           `yaml:"max_open"`
+}
+
+// PurseConfig bounds what media may carry.
+type PurseConfig struct {
+	MaxBalance int64 `yaml:"max_balance"` // minor units
 }
 
 // LogConfig says how the log is written.
@@ -105,10 +120,14 @@ type LogConfig struct {
 
 // KeysConfig holds secrets or names the files that hold them.
 type KeysConfig struct {
-	PAN     kessai.Secret `yaml:"pan"`
-	PANFile string        `yaml:"pan_file"`
-	API     kessai.Secret `yaml:"api"`
-	APIFile string        `yaml:"api_file"`
+	PAN       kessai.Secret `yaml:"pan"`
+	PANFile   string        `yaml:"pan_file"`
+	API       kessai.Secret `yaml:"api"`
+	APIFile   string        `yaml:"api_file"`
+	Purse     kessai.Secret `yaml:"purse"`
+	PurseFile string        `yaml:"purse_file"`
+	Admin     kessai.Secret `yaml:"admin"`
+	AdminFile string        `yaml:"admin_file"`
 }
 
 // AdminConfig is the socket for commands to a running gateway.
@@ -175,8 +194,16 @@ func (c *Config) Validate() error {
 	positive("http.max_connections", int64(c.HTTP.MaxConnections))
 	positive("http.max_in_flight", int64(c.HTTP.MaxInFlight))
 	positive("book.max_queue", int64(c.Book.MaxQueue))
+	if _, ok := cache.ParseMode(c.Cache.Mode); !ok {
+		bad("cache.mode", "must be both, media-only, terminals-only or filter")
+	}
 	positive("cache.refresh_every", int64(c.Cache.RefreshEvery))
 	positive("cache.max_age", int64(c.Cache.MaxAge))
+	positive("dialogue.timeout", int64(c.Dialogue.Timeout))
+	positive("dialogue.max_open", int64(c.Dialogue.MaxOpen))
+	if c.Purse.MaxBalance < 1 || c.Purse.MaxBalance > kessai.MaxAmount {
+		bad("purse.max_balance", "must be 1 to %d minor units", int64(kessai.MaxAmount))
+	}
 	positive("shutdown.timeout", int64(c.Shutdown.Timeout))
 	for i := range c.ISO.Listeners {
 		errs = append(errs, c.ISO.Listeners[i].validate(fmt.Sprintf("iso.listeners[%d].", i))...)
@@ -189,14 +216,18 @@ func (k KeysConfig) validate() (errs []error) {
 		key   string
 		value kessai.Secret
 		file  string
-	}{{"keys.pan", k.PAN, k.PANFile}, {"keys.api", k.API, k.APIFile}} {
+		check func(kessai.Secret) error
+	}{
+		{"keys.pan", k.PAN, k.PANFile, checkKey}, {"keys.api", k.API, k.APIFile, checkKey},
+		{"keys.purse", k.Purse, k.PurseFile, checkKey}, {"keys.admin", k.Admin, k.AdminFile, checkAdminKey},
+	} {
 		if s.value == "" {
 			continue
 		}
 		if s.file != "" {
 			errs = append(errs, fmt.Errorf("%s: stands beside %s_file; set one of them", s.key, s.key))
 		}
-		if _, err := decodeKey(s.value); err != nil {
+		if err := s.check(s.value); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", s.key, err))
 		}
 	}
@@ -290,6 +321,11 @@ func decodeKey(s kessai.Secret) ([]byte, error) {
 		return nil, fmt.Errorf("must be at least %d bytes in hexadecimal", kessai.MinKeyBytes)
 	}
 	return key, nil
+}
+
+func checkKey(s kessai.Secret) error {
+	_, err := decodeKey(s)
+	return err
 }
 
 // short writes a duration without the zeros at its end: 840h, not 840h0m0s.

@@ -83,29 +83,40 @@ func (l *loaded) printSources(w io.Writer) error {
 type setting struct{ key, value, source string }
 
 func (l *loaded) inForce() (all []setting) {
+	eachSetting(&l.Config, func(key string, v reflect.Value) {
+		all = append(all, setting{key, shown(v.Interface()), l.sources[key]})
+	})
+	return all
+}
+
+// shown writes a value as it is shown to people; a secret hides itself.
+func shown(value any) string {
+	s := fmt.Sprint(value)
+	if d, ok := value.(time.Duration); ok {
+		s = short(d)
+	}
+	if s == "" {
+		s = `""`
+	}
+	return s
+}
+
+// eachSetting calls f with every setting, in the order of the file.
+func eachSetting(c *Config, f func(key string, v reflect.Value)) {
 	var walk func(key string, v reflect.Value)
 	walk = func(key string, v reflect.Value) {
 		switch v.Kind() {
 		case reflect.Struct:
-			for f, field := range v.Fields() {
-				walk(key+"."+f.Tag.Get("yaml"), field)
+			for field, value := range v.Fields() {
+				walk(key+"."+field.Tag.Get("yaml"), value)
 			}
 		case reflect.Slice:
 			for i := range v.Len() {
 				walk(fmt.Sprintf("%s[%d]", key, i), v.Index(i))
 			}
 		default:
-			s := setting{key: strings.TrimPrefix(key, "."), value: fmt.Sprint(v.Interface())}
-			if d, ok := v.Interface().(time.Duration); ok {
-				s.value = short(d)
-			}
-			if s.value == "" {
-				s.value = `""`
-			}
-			s.source = l.sources[s.key]
-			all = append(all, s)
+			f(strings.TrimPrefix(key, "."), v)
 		}
 	}
-	walk("", reflect.ValueOf(l.Config))
-	return all
+	walk("", reflect.ValueOf(c).Elem())
 }

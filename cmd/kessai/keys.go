@@ -33,38 +33,87 @@ func (c *Config) secretKey(setting, name string, key kessai.Secret, file string)
 	path := filepath.Join(c.Data, "keys", name)
 	b, err := readKey(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		if _, made := os.Stat(keyCheckPath(c.Data)); made == nil {
-			err = errors.New("it is missing, though the registry was made with one")
+		if _, made := os.Stat(keyCheckPath(c.Data, name)); made == nil {
+			err = errors.New("it is missing, though the data folder was filled with one")
 		} else {
 			b, err = makeKey(path)
 		}
 	}
 	if err != nil {
 		return nil, &exitError{exitConfig, "cannot use the key file " + path, plainPath(err),
-			"restore it from a backup: with another key the registry beside it is of no use"}
+			"restore it from a backup: with another key what it was used for is of no use"}
 	}
 	return b, nil
 }
 
-func keyCheckPath(data string) string { return filepath.Join(data, "registry", "keys.check") }
+const purseKeyName = "purse.key"
+
+// keys gives the keys of the data folder: those that card numbers and API keys
+// are hashed with, and the one that the media's own are derived from.
+func (c *Config) keys() (pan, api, master []byte, err error) {
+	for _, k := range []struct {
+		into    *[]byte
+		setting string
+		name    string
+		key     kessai.Secret
+		file    string
+	}{
+		{&pan, "keys.pan", "pan.key", c.Keys.PAN, c.Keys.PANFile},
+		{&api, "keys.api", "api.key", c.Keys.API, c.Keys.APIFile},
+		{&master, "keys.purse", purseKeyName, c.Keys.Purse, c.Keys.PurseFile},
+	} {
+		if *k.into, err = c.secretKey(k.setting, k.name, k.key, k.file); err != nil {
+			return nil, nil, nil, err
+		}
+	}
+	if err = checkKeys(c.Data, pan, api); err == nil {
+		err = checkPurseKey(c.Data, master)
+	}
+	return pan, api, master, err
+}
+
+// keyCheckPath gives the file that tells whether a key is the data folder's own.
+// The purse key has one for itself: folders from before there were purses have
+// none, and get a key on their next start.
+func keyCheckPath(data, name string) string {
+	if name == purseKeyName {
+		return filepath.Join(data, "registry", "purse.check")
+	}
+	return filepath.Join(data, "registry", "keys.check")
+}
 
 // checkKeys makes sure that these are the keys that the registry was made with.
 // With others every card would be unknown and every API key wrong, and what is
-// imported would be of no use once the right ones are back. What it keeps beside
-// the registry is a digest that gives neither key away.
+// imported would be of no use once the right ones are back.
 func checkKeys(data string, pan, api []byte) error {
 	mac := hmac.New(sha256.New, pan)
 	mac.Write([]byte("kessai key check"))
 	mac.Write(hmac.New(sha256.New, api).Sum(nil))
-	check := hex.EncodeToString(mac.Sum(nil))
-	path := keyCheckPath(data)
+	return keepCheck(keyCheckPath(data, ""), mac.Sum(nil), &exitError{exitConfig, "these are not the keys of the registry in " + data,
+		"the check that was kept when it was made is another",
+		"give the keys (keys.pan_file, keys.api_file, or " + filepath.Join(data, "keys") + ") that it was made with"})
+}
+
+// checkPurseKey makes sure that this is the key that the media were written
+// with. With another, every one of them would be refused as forged.
+func checkPurseKey(data string, key []byte) error {
+	mac := hmac.New(sha256.New, key)
+	mac.Write([]byte("kessai purse key check"))
+	return keepCheck(keyCheckPath(data, purseKeyName), mac.Sum(nil), &exitError{exitConfig, "this is not the purse key of the media of " + data,
+		"the check that was kept when the first was written is another",
+		"give the key (keys.purse_file, or " + filepath.Join(data, "keys", purseKeyName) + ") that they were written with"})
+}
+
+// keepCheck compares a digest to the one that is kept in a file, or keeps it
+// there where there is none yet. It gives no key away.
+func keepCheck(path string, digest []byte, other *exitError) error {
+	check := hex.EncodeToString(digest)
 	was, err := os.ReadFile(path)
 	switch {
 	case err == nil && strings.TrimSpace(string(was)) == check:
 		return nil
 	case err == nil:
-		return &exitError{exitConfig, "these are not the keys of the registry in " + data,
-			"the check that was kept when it was made is another", "give the keys (keys.pan_file, keys.api_file, or " + filepath.Join(data, "keys") + ") that it was made with"}
+		return other
 	case errors.Is(err, fs.ErrNotExist):
 		if err = os.MkdirAll(filepath.Dir(path), 0o700); err == nil {
 			err = writeFile(path, []byte(check+"\n"), 0o600)
@@ -76,8 +125,45 @@ func checkKeys(data string, pan, api []byte) error {
 	return nil
 }
 
+// adminKey gives the key of the admin API over HTTP; nothing where there is to
+// be none. It is never made by itself: whoever wants that door opens it.
+func (c *Config) adminKey() (kessai.Secret, error) {
+	key := c.Keys.Admin
+	if c.Keys.AdminFile != "" {
+		b, err := readOwn(c.Keys.AdminFile)
+		key = kessai.Secret(strings.TrimSpace(string(b)))
+		if err == nil {
+			err = checkAdminKey(key)
+		}
+		if err != nil {
+			return "", &exitError{exitConfig, "cannot use the key file " + c.Keys.AdminFile, plainPath(err),
+				"put a key into it, readable by its owner only, or correct keys.admin_file"}
+		}
+	}
+	return key, nil
+}
+
+const minAdminKey, maxAdminKey = 32, 128
+
+func checkAdminKey(key kessai.Secret) error {
+	odd := strings.ContainsFunc(key.Reveal(), func(r rune) bool { return r <= ' ' || r > '~' })
+	if n := len(key.Reveal()); n < minAdminKey || n > maxAdminKey || odd {
+		return fmt.Errorf("must be %d to %d characters of printable ASCII without spaces", minAdminKey, maxAdminKey)
+	}
+	return nil
+}
+
 // readKey reads a key file. Its errors never show any of its content.
 func readKey(path string) ([]byte, error) {
+	b, err := readOwn(path)
+	if err != nil {
+		return nil, err
+	}
+	return decodeKey(kessai.Secret(strings.TrimSpace(string(b))))
+}
+
+// readOwn reads a file that nobody but its owner may open.
+func readOwn(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
@@ -85,11 +171,7 @@ func readKey(path string) ([]byte, error) {
 	if info.Mode().Perm()&0o077 != 0 {
 		return nil, fmt.Errorf("others than its owner may open it (mode %04o; chmod 600 puts it right)", info.Mode().Perm())
 	}
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	return decodeKey(kessai.Secret(strings.TrimSpace(string(b))))
+	return os.ReadFile(path)
 }
 
 // makeKey makes a new random key and has it on disk, folder entry and all,

@@ -29,7 +29,7 @@ func TestKeysGoWithTheirRegistry(t *testing.T) {
 	if err := errors.Join(open(), open()); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"pan.key", "api.key"} {
+	for _, name := range []string{"pan.key", "api.key", "purse.key"} {
 		path := filepath.Join(dir, "keys", name)
 		good, err := os.ReadFile(path)
 		if err != nil {

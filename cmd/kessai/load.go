@@ -46,7 +46,7 @@ const (
 var notSettings = map[string]bool{configEnv: true, "KESSAI_SOAK": true, "KESSAI_BROWSER": true, "KESSAI_SCREENSHOTS": true}
 
 // secretKeys are the settings that hold a secret themselves.
-var secretKeys = map[string]bool{"keys.pan": true, "keys.api": true}
+var secretKeys = map[string]bool{"keys.pan": true, "keys.api": true, "keys.purse": true, "keys.admin": true}
 
 // load lays the sources over the defaults and checks the result. Its errors have
 // exit code 3, or 2 where the command line itself is wrong.

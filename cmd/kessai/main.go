@@ -82,8 +82,10 @@ bind, 5 store locked or damaged, 6 threshold missed.`,
 	root.SetHelpCommand(&cobra.Command{Use: "no-help", Hidden: true})
 	root.CompletionOptions.DisableDefaultCmd = true
 	return group(root,
-		serveCommand(), demoCommand(), importCommand(), isoCommand(), verifyCommand(), benchCommand(),
-		configCommand(), versionCommand(), completionCommand(),
+		serveCommand(), demoCommand(), importCommand(), feedCommand(), reloadCommand(),
+		refreshCommand(), validityCommand(),
+		isoCommand(), verifyCommand(), benchCommand(),
+		configCommand(), purseCommand(), versionCommand(), completionCommand(),
 	)
 }
 

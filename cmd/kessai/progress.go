@@ -21,7 +21,11 @@ func progressBar(w io.Writer) func(what string, done, total uint64) {
 	return func(what string, done, total uint64) {
 		if bar == nil || what != current {
 			current = what
-			bar = progressbar.NewOptions64(int64(total), progressbar.OptionSetWriter(w),
+			most := int64(total)
+			if most == 0 {
+				most = -1 // not known: a spinner
+			}
+			bar = progressbar.NewOptions64(most, progressbar.OptionSetWriter(w),
 				progressbar.OptionSetDescription(what), progressbar.OptionClearOnFinish())
 		}
 		_ = bar.Set64(int64(done)) // a progress bar that cannot be drawn is no reason to stop

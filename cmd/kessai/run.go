@@ -5,7 +5,10 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"os"
+	"os/signal"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,7 +25,8 @@ func serveCommand() *cobra.Command {
   kessai serve --set 'iso.listeners=[{address: ":8583", framing: ascii4}]' --set log.format=text`,
 		Long: `Runs the gateway until SIGTERM or SIGINT, which let it finish: readiness drops,
 no new work is taken, what is in flight ends, and the book closes. A second
-signal ends it at once. configs/kessai.yaml explains every setting.`,
+signal ends it at once. SIGHUP and kessai reload read the configuration again.
+configs/kessai.yaml explains every setting.`,
 		Args: cobra.NoArgs,
 	}
 	load := addConfigFlags(cmd)
@@ -33,9 +37,13 @@ signal ends it at once. configs/kessai.yaml explains every setting.`,
 		if err != nil {
 			return err
 		}
-		log := newLogger(cmd.ErrOrStderr(), l.Log)
+		// From now on it ends nothing any more, however early it comes.
+		hangUp := make(chan os.Signal, 1)
+		signal.Notify(hangUp, syscall.SIGHUP)
+		log, level := newLiveLogger(cmd.ErrOrStderr(), l.Log)
 		return run(cmd.Context(), &l.Config, surroundings{
-			log: log, listen: net.Listen, progress: progressBar(cmd.ErrOrStderr()),
+			log: log, level: level, listen: net.Listen, progress: progressBar(cmd.ErrOrStderr()),
+			again: load, hangUp: hangUp,
 			ready: func(a addresses) error { return readyFile{a.HTTP, a.ISO, l.Data}.writeTo(*readyPath) },
 		})
 	})
@@ -47,6 +55,10 @@ type surroundings struct {
 	log      *slog.Logger
 	listen   func(network, address string) (net.Listener, error)
 	progress gateway.Progress // told of long work at the start; may be nil
+
+	level  *slog.LevelVar          // of log; needed where again is given
+	again  func() (*loaded, error) // reads the configuration again; nil: it cannot be
+	hangUp <-chan os.Signal        // asks for that; may be nil
 
 	prepare func(*stores) error   // does something to the stores before anyone can ask; may be nil
 	ready   func(addresses) error // told once everybody can ask; may be nil
@@ -102,6 +114,12 @@ func (h *house) serve(ctx context.Context, c *Config, s *stores, around surround
 	for i, server := range h.iso {
 		start(func() error { return server.Serve(h.isoListeners[i]) })
 	}
+	hearing, deaf := context.WithCancel(ctx)
+	defer deaf()
+	serving.Go(func() { h.refresher.until(hearing) })
+	if h.reloader != nil {
+		serving.Go(func() { h.reloader.until(hearing, around.hangUp) })
+	}
 	a := h.bound()
 	around.log.Info("ready", "http", a.HTTP, "iso", a.ISO, "data", c.Data)
 
@@ -123,6 +141,7 @@ func (h *house) serve(ctx context.Context, c *Config, s *stores, around surround
 			patience = time.Second // nothing in flight can still succeed
 		}
 	}
+	deaf()
 	err := h.drain(patience)
 	serving.Wait()
 	if end == nil && err != nil {

@@ -41,6 +41,7 @@ func TestSecrets_NoCardNumberLeavesMemory(t *testing.T) {
 	s.serve(t)
 	started := time.Now()
 	s.purchases(t)
+	s.feeds(t)
 	s.nonsense(t)
 	s.scrape(t)
 	asked := time.Since(started)
@@ -125,6 +126,31 @@ func (s *secretsRun) importCards(t *testing.T) {
 			t.Fatalf("kessai import %s: %v", f.name, err)
 		}
 		s.write(t, "import-"+f.name+".out", out)
+	}
+}
+
+// feeds has cards changed, as a file and as a stream, among them some that are
+// not there and some that are none.
+func (s *secretsRun) feeds(t *testing.T) {
+	t.Helper()
+	var changes strings.Builder
+	for i := range 50 {
+		fmt.Fprintf(&changes, `{"medium":{"pan":"%s","expiry":"9911"}}`+"\n", s.good[i])
+		fmt.Fprintf(&changes, `{"medium":{"pan":"%s","status":"lost"}}`+"\n", s.unknown[i])
+		fmt.Fprintf(&changes, `{"medium":{"pan":"%s","status":"%s"}}`+"\n%s\n", s.bad[i], s.unknown[i], s.good[i])
+	}
+	path := filepath.Join(s.secret, "changes.jsonl")
+	if err := os.WriteFile(path, []byte(changes.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, from := range []string{path, "-"} {
+		cmd := exec.Command(s.binary, "feed", "--data", s.data, "--skip-bad", from)
+		cmd.Stdin = strings.NewReader(changes.String())
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("kessai feed: %v", err)
+		}
+		s.write(t, "feed-"+filepath.Base(from)+".out", out)
 	}
 }
 

@@ -9,14 +9,17 @@ import (
 	"kessai"
 	"kessai/authz/ledger"
 	"kessai/merchants"
+	"kessai/pos/purse"
 )
 
-// stores is what lies in the data folder: the book, the registry, and the key
-// that both know card numbers by.
+// stores is what lies in the data folder: the book, the registry, and the keys:
+// the one that both know card numbers by, and the one that the media's own are
+// derived from.
 type stores struct {
 	book     *ledger.Book
 	registry *merchants.Registry
 	hasher   *kessai.MediumHasher
+	purses   *purse.Master
 }
 
 // openStores opens all of the data folder. Its errors are of type *exitError.
@@ -44,19 +47,15 @@ func openStores(c *Config, log *slog.Logger, progress func(what string, done, to
 }
 
 func (s *stores) openRegistry(c *Config) error {
-	pan, err := c.secretKey("keys.pan", "pan.key", c.Keys.PAN, c.Keys.PANFile)
+	pan, api, master, err := c.keys()
 	if err != nil {
-		return err
-	}
-	api, err := c.secretKey("keys.api", "api.key", c.Keys.API, c.Keys.APIFile)
-	if err != nil {
-		return err
-	}
-	if err := checkKeys(c.Data, pan, api); err != nil {
 		return err
 	}
 	if s.hasher, err = kessai.NewMediumHasher(pan); err != nil {
 		return configError("keys.pan", err)
+	}
+	if s.purses, err = purse.NewMaster(master); err != nil {
+		return configError("keys.purse", err)
 	}
 	s.registry, err = merchants.OpenRegistry(merchants.Options{
 		Dir: c.Data, OpenAccounts: s.book.OpenAccounts, Account: s.book.AccountByName,

@@ -44,6 +44,9 @@ the book is damaged, or a gateway has it open.`,
 		for _, c := range slices.Sorted(maps.Keys(report.Sums)) {
 			fmt.Fprintf(out, "sum over all accounts: %d %s\n", report.Sums[c], c)
 		}
+		for _, c := range slices.Sorted(maps.Keys(report.Float)) {
+			fmt.Fprintf(out, "on media: %d %s\n", report.Float[c], c)
+		}
 		if report.PutBack != 0 {
 			fmt.Fprintf(out, "block %d stands only in the witness; the next start puts it back\n", report.PutBack)
 		}

@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"testing"
@@ -12,6 +13,8 @@ import (
 	"time"
 
 	"github.com/gofiber/fiber/v2"
+
+	"kessai/cache"
 )
 
 var update = flag.Bool("update", false, "write down in testdata/*.txt what was heard, instead of comparing")
@@ -49,18 +52,43 @@ func playFile(t *testing.T, file string, seen *coverage) {
 	if err != nil {
 		t.Fatalf("%s: %v", file, err)
 	}
+	modes := []cache.Mode{cache.Both}
+	if strings.Contains(parts[0].text, everyMode) {
+		modes = []cache.Mode{cache.Both, cache.MediaOnly, cache.TerminalsOnly, cache.Filter}
+	}
+	for _, mode := range modes {
+		t.Run(mode.String(), func(t *testing.T) { playParts(t, parts, mode, file, seen) })
+	}
+	for _, step := range stepName.FindAllString(string(text), -1) {
+		seen.add("step %s", step)
+	}
+	if *update && !t.Failed() {
+		if err := os.WriteFile(file, []byte(render(parts)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// everyMode stands in the first words of a story whose outcome must be the same
+// whatever is kept in memory: it is played in each mode.
+const everyMode = "In every mode."
+
+var stepName = regexp.MustCompile(`\bV-\d+\b`)
+
+func playParts(t *testing.T, parts []part, mode cache.Mode, file string, seen *coverage) {
 	dir := dataFolder(t)
 	freshPools()
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(time.Until(begin))
 		p := newPlay(t, dir, seen)
 		defer p.end()
+		p.o.mode = mode
 		for i := range parts {
 			if parts[i].commands == nil {
 				continue
 			}
 			got := p.block(parts[i].commands)
-			if *update {
+			if *update && mode == cache.Both {
 				parts[i].heard = got
 			} else if got != parts[i].heard {
 				t.Errorf("%s:%d: after\n%s\nwas heard\n%s\nbut the story says\n%s", file, parts[i].line,
@@ -68,11 +96,6 @@ func playFile(t *testing.T, file string, seen *coverage) {
 			}
 		}
 	})
-	if *update && !t.Failed() {
-		if err := os.WriteFile(file, []byte(render(parts)), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
 }
 
 // warmUp has fasthttp start its clock, one goroutine for the whole process,

@@ -10,7 +10,9 @@
 // Start reading with a story in testdata, then come back here for the words. A
 // story is a text file. What stands behind # says what it proves. A block is a
 // few commands, a line of four hyphens, and what was heard. TestConversations
-// plays every story and compares; with -update it writes down what was heard.
+// plays every story and compares; with -update it writes down what was heard. A
+// story that begins with "In every mode." is played with each of the cache's modes,
+// and the same must be heard.
 //
 // # Who speaks
 //
@@ -19,7 +21,7 @@
 //	till      AOI00001, can handle the approval of a part
 //	till2     AOI00002, a till with low limits
 //	till3     AOI00003, a till that cannot handle a part
-//	blocked   AOI00009, taken out of service
+//	suspended AOI00009, taken out of service
 //	machine   VEND0001, the vending machine of another merchant
 //	stranger  NOBODY01, registered nowhere
 //
@@ -37,6 +39,24 @@
 //	reverse of=coffee              reverse of=coffee leaving=300
 //	repeat coffee                  the same again, as the wire repeats things
 //
+// And in two steps, which are one conversation: a dialogue.
+//
+//	open card=suzuki as=talk       says which card is in the terminal
+//	purchase 450 in=talk           what the transaction is; the card is left out
+//	close talk                     ends it without one (only over JSON)
+//	retained card=stolen code=43   the terminal has kept the card
+//
+// And about the value that a card carries (docs/PURSE.md), which takes its chip:
+//
+//	load 500 purse=suzuki          unload 100 purse=suzuki
+//	purse-pay 300 purse=suzuki     purse-balance purse=suzuki
+//	confirm purse=suzuki of=top    reads the medium, and tells what it says
+//
+// These are whole contacts: read, ask, write, confirm. tear=MOMENT ends one early
+// (order, received, half, written, answered, confirmed), and say=again, say=altered
+// or say=NAME has the terminal send what the medium said before, something else
+// than it said, or what another medium says.
+//
 // Words behind these: as=NAME lets the transaction be spoken of later; of=NAME
 // (or of=NUMBER) names the original, over ISO 8583 by=request (DE90, the rule) or
 // by=rrn (DE37 with DE38); terminal=, merchant=, currency= and expiry= change what
@@ -53,6 +73,7 @@
 // # What happens around them
 //
 //	gateway hold=30s sign-on=required max-age=1m max-in-flight=2
+//	gateway mode=filter dialogue=30s max-dialogues=2
 //	             settings, for the next start
 //	sleep 10s    stop    start    restart
 //	crash        stops without closing anything, and goes on from what is on disk
@@ -60,7 +81,12 @@
 //	drain        no new work over either wire; stop waits for what is in flight
 //	pause        requests over ISO 8583 wait before the engine; resume lets them go
 //	import       and YAML below it: changes to the registry
+//	change       and a line of a feed, in which @suzuki is a card's number
+//	slow-registry 5s           a look-up in the registry takes so long
+//	registry offline           look-ups fail; registry online: not any more
+//	dialogues    how many are open
 //	account customer/1234567890         a balance
+//	medium suzuki                       what is on it
 //	book         what the book holds
 //	together     the lines below it all at once, "10 till purchase ..." ten times;
 //	             only how often each answer was heard is written down

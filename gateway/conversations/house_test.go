@@ -2,14 +2,17 @@ package conversations
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -29,6 +32,8 @@ type settings struct {
 	maxAge      time.Duration // how old the cache may be
 	signOn      bool          // it is required
 	maxInFlight int           // messages on the ISO 8583 listener
+	mode        cache.Mode    // what is kept in memory
+	dialogue    authz.DialogueOptions
 	now         func() time.Time
 }
 
@@ -36,9 +41,13 @@ type settings struct {
 type house struct {
 	book     *ledger.Book
 	registry *merchants.Registry
+	engine   *authz.Engine
 	iso      *gateway.ISO
 	http     *gateway.HTTP
 	gate     gate
+
+	slow    atomic.Int64 // how long one look-up in the registry takes, in nanoseconds
+	offline atomic.Bool  // it fails
 
 	served sync.WaitGroup
 	errs   chan error
@@ -73,7 +82,7 @@ func openHouse(dir string, o settings, logf func(string, ...any)) (h *house, err
 		}
 	}
 	valid := new(cache.Cache)
-	if err := h.registry.Follow(context.Background(), valid, time.Hour, nil); err != nil {
+	if err := h.registry.Follow(context.Background(), valid, merchants.FollowOptions{Mode: o.mode, Every: time.Hour}); err != nil {
 		return h, err
 	}
 	return h, h.build(o, hasher, valid)
@@ -85,23 +94,51 @@ func (h *house) build(o settings, hasher *kessai.MediumHasher, valid *cache.Cach
 		return err
 	}
 	metrics := gateway.NewMetrics(gateway.MetricsOptions{Book: h.book.Stats, Cache: valid})
-	engine := authz.New(h.book, valid, authz.Options{Acquirer: acquirer, HoldFor: o.hold, MaxAge: o.maxAge, Observe: metrics.Stage})
-	h.gate.engine = engine
+	h.engine = authz.New(h.book, valid, authz.Options{
+		Acquirer: acquirer, HoldFor: o.hold, MaxAge: o.maxAge, Observe: metrics.Stage,
+		Registry: h.asked(gateway.Registry(h.registry, metrics, slog.New(slog.DiscardHandler))), Dialogue: o.dialogue,
+		Purse: authz.PurseOptions{Master: purses, Most: purseMost},
+	})
+	h.gate.engine = h.engine
 	h.iso, err = gateway.NewISO(gateway.ISOOptions{
-		Authorize: h.gate.authorize, Hasher: hasher, Acquirer: acquirer, Metrics: metrics,
+		Authorize: h.gate.authorize, Engine: h.engine, Hasher: hasher, Acquirer: acquirer, Metrics: metrics,
 		RequireSignOn: o.signOn, MaxInFlight: o.maxInFlight, Now: o.now,
 	})
 	if err != nil {
 		return err
 	}
 	h.http, err = gateway.NewHTTP(gateway.HTTPOptions{
-		Engine: engine, Book: h.book, Hasher: hasher, Metrics: metrics, Now: o.now,
+		Engine: h.engine, Book: h.book, Hasher: hasher, Metrics: metrics, Now: o.now,
 		Authenticate: func(key kessai.Secret) (kessai.MerchantID, bool) {
 			m, ok := h.registry.MerchantByAPIKey(key)
 			return m.ID, ok
 		},
 	})
 	return err
+}
+
+var errOffline = errors.New("the registry is offline")
+
+// asked gives the registry as a story has it: slow, or offline.
+func (h *house) asked(r authz.Registry) authz.Registry {
+	medium, terminal := r.Medium, r.Terminal
+	r.Medium = func(id kessai.MediumID) (cache.Medium, error) {
+		facts, err := medium(id)
+		return facts, cmp.Or(err, h.takes())
+	}
+	r.Terminal = func(id kessai.TerminalID) (cache.Terminal, error) {
+		facts, err := terminal(id)
+		return facts, cmp.Or(err, h.takes())
+	}
+	return r
+}
+
+func (h *house) takes() error {
+	time.Sleep(time.Duration(h.slow.Load()))
+	if h.offline.Load() {
+		return errOffline
+	}
+	return nil
 }
 
 // serve takes connections from both listeners, in the background.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,6 +17,7 @@ import (
 
 	"kessai"
 	"kessai/authz/ledger"
+	"kessai/cache"
 	"kessai/merchants"
 )
 
@@ -36,6 +38,7 @@ type play struct {
 
 	tills   map[string]*till
 	shops   map[string]*shop
+	media   map[string]*carrier   // media that carry e-money, by the names of their cards
 	said    map[string]*utterance // by the name that as= gave
 	waiting map[string]chan answer
 }
@@ -47,6 +50,7 @@ type utterance struct {
 	iso    *isoSaid   // what was said over ISO 8583; nil over JSON
 	id     kessai.TxID
 	amount int64
+	talk   string // the number of the dialogue that it opened
 }
 
 // ask is something that is about to be said. Nothing has been sent before it is
@@ -58,6 +62,7 @@ type answer struct {
 	who, text, numbers, tail string // numbers are RRN and approval code
 	brief                    string // what both wires say in the same way; empty where there is no payment
 	id                       kessai.TxID
+	dialogue                 string // the number of the one that was opened
 	after                    time.Duration
 	said                     *utterance
 }
@@ -80,7 +85,7 @@ func (a answer) line() string {
 func newPlay(t *testing.T, dir string, seen *coverage) *play {
 	return &play{
 		t: t, dir: filepath.Join(dir, "0"), seen: seen, o: settings{hold: 30 * time.Second},
-		tills: newTills(), shops: newShops(), said: make(map[string]*utterance), waiting: make(map[string]chan answer),
+		tills: newTills(), shops: newShops(), media: make(map[string]*carrier), said: make(map[string]*utterance), waiting: make(map[string]chan answer),
 	}
 }
 
@@ -162,6 +167,9 @@ func noted(a answer) string {
 	if a.said != nil && a.id != 0 {
 		a.said.id = a.id
 	}
+	if a.said != nil {
+		a.said.talk = a.dialogue
+	}
 	return a.line()
 }
 
@@ -177,6 +185,9 @@ func (p *play) ask(w words) (ask, error) {
 	if p.house == nil {
 		return nil, errors.New("the gateway is down")
 	}
+	if w.named["purse"] != "" {
+		return p.purseAsks(w)
+	}
 	if t, ok := p.tills[w.who]; ok {
 		return p.tillAsks(t, w)
 	}
@@ -184,6 +195,25 @@ func (p *play) ask(w words) (ask, error) {
 		return p.shopAsks(s, w)
 	}
 	return nil, errors.New("nobody of that name is here, and nothing of that name happens")
+}
+
+// dialogue gives the number of the dialogue that in= names: one that was opened
+// under that name, or a number as it stands.
+func (p *play) dialogue(w words) (string, error) {
+	name, ok := w.named["in"]
+	if !ok {
+		return "", nil
+	}
+	u, ok := p.said[name]
+	switch {
+	case !ok && len(name) >= 8:
+		return name, nil
+	case !ok:
+		return "", fmt.Errorf("nothing was called %s", name)
+	case u.talk == "":
+		return "", fmt.Errorf("%s opened no dialogue", name)
+	}
+	return u.talk, nil
 }
 
 // called keeps what is said under the name that as= gives.
@@ -262,8 +292,21 @@ func (p *play) surroundings(w words) (out string, ok bool, err error) {
 	case "resume":
 		p.house.gate.resume()
 		return "", true, nil
+	case "slow-registry":
+		d, err := time.ParseDuration(w.verb)
+		p.house.slow.Store(int64(d))
+		return "", true, err
+	case "registry":
+		p.house.offline.Store(w.verb == "offline")
+		return "", true, nil
+	case "change":
+		return p.change(w.verb + " " + w.rest), true, nil
+	case "dialogues":
+		return fmt.Sprintf("%d open\n", p.house.engine.Dialogues()), true, nil
 	case "account":
 		return p.account(w.verb), true, nil
+	case "medium":
+		return p.carries(w.verb), true, nil
 	case "book":
 		return p.bookSays(), true, nil
 	case "hear":
@@ -286,6 +329,15 @@ func (p *play) settings(words []string) (err error) {
 			p.o.hold, e = time.ParseDuration(value)
 		case "max-age":
 			p.o.maxAge, e = time.ParseDuration(value)
+		case "mode":
+			var ok bool
+			if p.o.mode, ok = cache.ParseMode(value); !ok {
+				e = fmt.Errorf("there is no mode %s", value)
+			}
+		case "dialogue":
+			p.o.dialogue.Timeout, e = time.ParseDuration(value)
+		case "max-dialogues":
+			p.o.dialogue.MaxOpen, e = strconv.Atoi(value)
 		case "sign-on":
 			p.o.signOn = value == "required"
 		case "max-in-flight":
@@ -397,6 +449,22 @@ func (p *play) imported(yaml string) string {
 		}
 	}
 	return b.String()
+}
+
+var cardName = regexp.MustCompile(`@[a-z]+`)
+
+// change puts one line of a feed into force. In it, @NAME stands for the number
+// of a card.
+func (p *play) change(line string) string {
+	line = cardName.ReplaceAllStringFunc(line, func(name string) string { return cards[name[1:]].pan })
+	c, err := merchants.ReadChange([]byte(line))
+	if err == nil {
+		_, err = p.house.registry.Apply(context.Background(), []merchants.Change{c})
+	}
+	if err != nil {
+		return fmt.Sprintf("refused: %v\n", err)
+	}
+	return ""
 }
 
 func (p *play) account(name string) string {

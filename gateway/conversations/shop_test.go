@@ -80,6 +80,12 @@ func (p *play) call(s *shop, w words) (c call, err error) {
 		return call{method: "GET", path: p.withIDs("/v1/payments/$" + w.rest)}, nil
 	case "list":
 		return call{method: "GET", path: "/v1/payments"}, nil
+	case "close":
+		u, ok := p.said[w.rest]
+		if !ok {
+			return c, fmt.Errorf("nothing was called %s", w.rest)
+		}
+		return call{method: "DELETE", path: "/v1/dialogues/" + u.talk}, nil
 	default:
 		c, err = p.payment(s, w)
 		c.method, c.key = "POST", w.named["key"]
@@ -126,12 +132,23 @@ func (p *play) payment(s *shop, w words) (c call, err error) {
 	if leaving, err := strconv.ParseInt(w.named["leaving"], 10, 64); err == nil {
 		body["replacement_amount"] = map[string]any{"value": leaving, "currency": currency}
 	}
+	talk, err := p.dialogue(w)
+	if err != nil {
+		return c, err
+	}
 	c.path = "/v1/payments"
+	if talk != "" {
+		c.path = "/v1/dialogues/" + talk + "/transaction"
+	}
 	of, follows := w.named["of"]
 	kind, creates := jsonKinds[w.verb]
 	switch {
 	case follows && jsonVerbs[w.verb] != "":
 		c.path = p.withIDs("/v1/payments/$" + of + "/" + jsonVerbs[w.verb])
+	case w.verb == "open":
+		c.path = "/v1/dialogues"
+	case w.verb == "retained":
+		c.path = "/v1/retained"
 	case !follows && creates:
 		body["kind"] = kind.String()
 	default:
@@ -153,6 +170,9 @@ func (p *play) withIDs(text string) string {
 		u, ok := p.said[name[1:]]
 		if !ok {
 			p.t.Fatalf("nothing was called %s", name[1:])
+		}
+		if u.talk != "" {
+			return u.talk
 		}
 		return u.id.String()
 	})
@@ -230,6 +250,8 @@ type payment struct {
 
 	Payments []payment `json:"payments"` // of a list
 
+	ResponseText string `json:"response_text"`
+
 	Code  string `json:"code"` // of a problem
 	Field string `json:"field"`
 }
@@ -238,6 +260,9 @@ type payment struct {
 func (p *play) heardJSON(a *answer, resp *http.Response, body []byte) {
 	a.text = strconv.Itoa(resp.StatusCode)
 	var got payment
+	if len(body) == 0 {
+		return
+	}
 	if err := json.Unmarshal(body, &got); err != nil {
 		a.text += " (no JSON)"
 		return
@@ -249,6 +274,14 @@ func (p *play) heardJSON(a *answer, resp *http.Response, body []byte) {
 			a.tail = " field=" + got.Field
 		}
 		p.seen.add("problem %s", got.Code)
+	case got.Kind == "" && got.ResponseCode != "": // a dialogue, or a card that was kept
+		a.text += fmt.Sprintf(" %s (%s)", got.ResponseCode, got.ResponseText)
+		p.seen.add("json: %s is heard", got.ResponseCode)
+		if a.dialogue = got.ID; a.dialogue != "" {
+			a.tail = " dialogue"
+		}
+		a.brief = brief(got.ResponseCode, false, 0)
+		return
 	case got.ID != "":
 		got.words(a)
 		p.seen.add("json: %s is heard", got.ResponseCode)

@@ -44,7 +44,7 @@ func newTills() map[string]*till {
 	all := make(map[string]*till)
 	for name, terminal := range map[string]string{
 		"till": "AOI00001", "till2": "AOI00002", "till3": "AOI00003",
-		"blocked": "AOI00009", "machine": "VEND0001", "stranger": "NOBODY01",
+		"suspended": "AOI00009", "machine": "VEND0001", "stranger": "NOBODY01",
 	} {
 		all[name] = &till{name: name, terminal: terminal}
 	}
@@ -149,6 +149,10 @@ func saleMessage(s sim.Sale, w words, of sim.Original) (*iso8583.Message, error)
 		return s.Balance(), nil
 	case "verify":
 		return s.Verify(), nil
+	case "open":
+		return s.Open(), nil
+	case "retained":
+		return s.Kept(w.or("code", "43")), nil
 	case "pre-auth":
 		return s.PreAuth(), nil
 	case "increment":
@@ -193,6 +197,9 @@ func (p *play) sale(t *till, w words) (s sim.Sale, err error) {
 		}
 		s.PAN, _ = kessai.ParsePAN(c.pan) // a mistyped one is said as it is
 		s.Expiry = w.or("expiry", c.expiry)
+	}
+	if s.Dialogue, err = p.dialogue(w); err != nil {
+		return s, err
 	}
 	if of, ok := p.said[w.named["of"]]; ok && w.verb == "reverse" && len(w.plain) == 0 {
 		s.Amount = of.amount
@@ -305,6 +312,9 @@ func (p *play) heardISO(a *answer, request, reply *iso8583.Message) {
 	}
 	if reply.Has(38) {
 		a.numbers += " approval=" + string(reply.Get(38))
+	}
+	if a.dialogue = sim.Dialogue(reply); a.dialogue != "" {
+		a.tail = " dialogue"
 	}
 	if v := strings.TrimLeft(string(reply.Get(4)), "0"); v != "" {
 		a.tail = " amount=" + v

@@ -18,6 +18,7 @@ type Sale struct {
 	Expiry   string     // DE14, YYMM
 	Amount   int64      // DE4, minor units
 	Currency kessai.Currency
+	Dialogue string      // DE48, element DI: the dialogue that the message belongs to
 	STAN     kessai.STAN // DE11
 	Time     time.Time   // DE7 in UTC; DE12 and DE13 in its own location
 }
@@ -84,6 +85,25 @@ func (s Sale) Balance() *iso8583.Message { return s.financial("0100", "310000", 
 func (s Sale) Verify() *iso8583.Message {
 	s.Amount = 0
 	return s.financial("0100", "000000", true)
+}
+
+// Open opens a dialogue: 0100, processing code 33. [Dialogue] reads its number from
+// the answer.
+func (s Sale) Open() *iso8583.Message { return s.financial("0100", "330000", false) }
+
+// Kept tells that the terminal has kept the card, as an answer with the code had
+// told it to (04, 41 or 43): 0120, processing code 33.
+func (s Sale) Kept(code string) *iso8583.Message {
+	m := s.financial("0120", "330000", false)
+	m.SetString(39, code)
+	return m
+}
+
+// Dialogue gives the number of the dialogue that an answer opens; empty where it
+// opens none.
+func Dialogue(reply *iso8583.Message) string {
+	number, _, _ := iso8583.Private(reply.Get(48), iso8583.PrivateDialogue)
+	return string(number)
 }
 
 // PreAuth asks for a hold: 0100, processing code 00.
@@ -170,6 +190,9 @@ func (s Sale) financial(mti, processing string, amount bool) *iso8583.Message {
 		if o.value != "" {
 			m.SetString(o.field, o.value)
 		}
+	}
+	if s.Dialogue != "" {
+		m.Set(48, iso8583.AppendPrivate(nil, iso8583.PrivateDialogue, []byte(s.Dialogue)))
 	}
 	return m
 }

@@ -45,6 +45,8 @@ func TestMessages(t *testing.T) {
 		{"refund of", `{"mti":"0200",` + card + `200000"` + yen + de90 + `}`, s.Refund(sim.ByRequest(sim.Repeat(buy)))},
 		{"balance", `{"mti":"0100",` + card + `310000",` + who + tail + `}`, s.Balance()},
 		{"verify", `{"mti":"0100",` + card + `000000"` + free + `}`, s.Verify()},
+		{"opening", `{"mti":"0100",` + card + `330000",` + who + tail + `}`, s.Open()},
+		{"a card that was kept", `{"mti":"0120",` + card + `330000",` + who + `,` + at + `,"14":"2912","39":"43",` + shop + `}`, s.Kept("43")},
 		{"pre-authorization", `{"mti":"0100",` + card + `000000"` + yen + `}`, s.PreAuth()},
 		{"release", `{"mti":"0220",` + card + `000000"` + free + de90 + `}`, s.Release(sim.ByRequest(buy))},
 		{"reversal", `{"mti":"0400",` + card + `000000"` + yen + de90 + `}`, s.Reverse(sim.ByRequest(buy), 0)},
@@ -66,5 +68,18 @@ func TestMessages(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestDialogueNumberGoesBack(t *testing.T) {
+	answer := &iso8583.Message{}
+	if got := sim.Dialogue(answer); got != "" {
+		t.Errorf("an answer without DE48 opens dialogue %q", got)
+	}
+	answer.SetString(48, "DI0040a1b")
+	s := sale(123)
+	s.Dialogue = sim.Dialogue(answer)
+	if got := string(s.Purchase().Get(48)); got != "DI0040a1b" {
+		t.Errorf("DE48 is %q", got)
 	}
 }

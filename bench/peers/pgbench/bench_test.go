@@ -3,12 +3,14 @@ package pgbench
 import (
 	"testing"
 	"time"
+
+	"kessai/bench/peers/postgres"
 )
 
 // BenchmarkRun lets pgbench measure for five seconds, with the clients and the
 // scale that it has by default. The time of an operation says nothing here.
 func BenchmarkRun(b *testing.B) {
-	if _, ok := Found(); !ok {
+	if _, ok := postgres.Found(); !ok {
 		b.Skip("PostgreSQL is not installed")
 	}
 	for b.Loop() {

@@ -4,21 +4,19 @@
 // What it is for: a comparison with a database that everybody knows, measured by
 // its own tool. What it is not for: a comparison of messages; nothing here speaks
 // ISO 8583, and pgbench talks to the server over a Unix socket. Start reading with
-// [Run], then cluster.go.
+// [Run].
 package pgbench
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"kessai/bench/peers/postgres"
 )
 
 // Caveat is what the benchmark does not do that Kessai does.
@@ -55,32 +53,6 @@ type Result struct {
 	Scale     int
 }
 
-// ErrNotFound says that PostgreSQL is not installed, or only its client.
-var ErrNotFound = errors.New("pgbench, initdb, postgres and psql were not found together: install PostgreSQL (Debian: apt install postgresql), or add its folder of programs to PATH")
-
-// Found looks for the folder with PostgreSQL's programs: in PATH, then where
-// Debian puts them, the newest version first.
-func Found() (bindir string, ok bool) {
-	dirs := filepath.SplitList(os.Getenv("PATH"))
-	installed, _ := filepath.Glob("/usr/lib/postgresql/*/bin") // fails only for a bad pattern
-	slices.SortFunc(installed, func(a, b string) int { return version(b) - version(a) })
-	for _, dir := range append(dirs, installed...) {
-		if !slices.ContainsFunc([]string{"pgbench", "initdb", "postgres", "psql"}, func(name string) bool {
-			_, err := exec.LookPath(filepath.Join(dir, name))
-			return err != nil
-		}) && filepath.IsAbs(dir) {
-			return dir, true
-		}
-	}
-	return "", false
-}
-
-// version gives N of /usr/lib/postgresql/N/bin.
-func version(bindir string) int {
-	n, _ := strconv.Atoi(filepath.Base(filepath.Dir(bindir)))
-	return n
-}
-
 func (o *Options) validate() error {
 	if o.Clients == 0 {
 		o.Clients = BestClients
@@ -108,18 +80,15 @@ func Run(ctx context.Context, o Options) (r Result, err error) {
 	if err := o.validate(); err != nil {
 		return r, err
 	}
-	bindir, ok := Found()
-	if !ok {
-		return r, ErrNotFound
-	}
 	o.Progress("making a PostgreSQL server")
-	s, err := start(ctx, bindir, o)
+	pg, err := postgres.Start(ctx, postgres.Options{Dir: o.Dir, Connections: o.Clients})
 	if err != nil {
 		return r, err
 	}
-	defer func() { err = errors.Join(err, s.stop()) }()
+	defer func() { err = errors.Join(err, pg.Stop()) }()
+	s := server{pg}
 	r = Result{Clients: o.Clients, Scale: o.Scale}
-	if r.Version, err = s.run(ctx, "postgres", "--version"); err != nil {
+	if r.Version, err = s.Run(ctx, "postgres", "--version"); err != nil {
 		return r, err
 	}
 	r.Version = strings.TrimPrefix(strings.TrimSpace(r.Version), "postgres (PostgreSQL) ")
@@ -141,7 +110,13 @@ func Run(ctx context.Context, o Options) (r Result, err error) {
 // warmup is how long pgbench runs before the run that counts.
 const warmup = 3 * time.Second
 
-func (s *server) measure(ctx context.Context, clients int, d time.Duration) (string, error) {
+type server struct{ *postgres.Server }
+
+func (s server) pgbench(ctx context.Context, args ...string) (string, error) {
+	return s.Run(ctx, "pgbench", append(args, "--host", s.Socket(), "--username", postgres.User, postgres.Database)...)
+}
+
+func (s server) measure(ctx context.Context, clients int, d time.Duration) (string, error) {
 	return s.pgbench(ctx, "--protocol", "prepared", "--jobs", strconv.Itoa(min(2, clients)),
 		"--client", strconv.Itoa(clients), "--time", strconv.Itoa(int(d/time.Second)))
 }

@@ -9,13 +9,15 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"kessai/bench/peers/postgres"
 )
 
 // folder is one that the user postgres can reach into too. Those of t.TempDir
 // are closed to others.
 func folder(t *testing.T) string {
 	t.Helper()
-	if _, ok := Found(); !ok {
+	if _, ok := postgres.Found(); !ok {
 		t.Skip("PostgreSQL is not installed")
 	}
 	dir, err := os.MkdirTemp("", "kessai-test-")
