@@ -257,10 +257,8 @@ func (b *Book) openBlocks() error {
 	if b.witness, err = openWitness(witnessPath(b.o.Dir), l.slots); err != nil {
 		return err
 	}
-	if l.last == 0 {
-		if err := b.begin(l); err != nil {
-			return err
-		}
+	if err := b.begin(l); err != nil {
+		return err
 	}
 	if b.log, err = openLog(blocksDir(b.o.Dir), l, !b.o.unsynced); err != nil {
 		return err
@@ -285,16 +283,23 @@ func (b *Book) putRight(l *loaded) error {
 			return err
 		}
 	}
-	return b.witnessEnd()
+	if err := b.witnessEnd(); err != nil {
+		return err
+	}
+	return b.log.settle()
 }
 
-// begin makes the witness of a new book, and makes sure that the names of its
-// folders and files are on disk before anything is in them.
+// begin makes the witness of a new book, and makes sure that the witness and the
+// names of the book's folders and files are on disk before anything is told. An
+// older book may have been put in place a moment ago, or may have been killed when
+// a segment had just got its name.
 func (b *Book) begin(l *loaded) error {
 	if len(l.slots) == 0 {
 		if err := b.witness.begin(); err != nil {
 			return err
 		}
+	} else if err := b.witness.f.Sync(); err != nil {
+		return err
 	}
 	for _, dir := range []string{blocksDir(b.o.Dir), filepath.Join(b.o.Dir, "book"), b.o.Dir} {
 		if err := syncDir(dir); err != nil {

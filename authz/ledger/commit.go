@@ -202,7 +202,7 @@ func (b *Book) commitWaiting(first *pending) (next time.Duration, err error) {
 // commitBlock makes and writes one block, of what first asks, if there is one,
 // and perhaps of what else waits.
 func (b *Book) commitBlock(t *batch, first *pending, others bool) (err error) {
-	if err := b.roomOnDisk(); err != nil {
+	if err := cmp.Or(b.Err(), b.roomOnDisk()); err != nil { // the witness may have failed
 		if first != nil {
 			first.end(first.untouched()) // nothing was done in this block
 		}

@@ -108,10 +108,12 @@ func (s *state) decide(op *Op) Tx {
 	return t
 }
 
-// fits checks that the accounts exist in the transaction's currency.
+// fits checks that the accounts exist in the transaction's currency. A medium's
+// account takes part only in what is about that medium.
 func (s *state) fits(t *Tx, ids ...AccountID) kessai.ResponseCode {
 	for _, id := range ids {
-		if a := s.accounts.get(uint64(id)); a == nil || a.currency() != t.Currency {
+		a := s.accounts.get(uint64(id))
+		if a == nil || a.currency() != t.Currency || a.kind() == EMoneyAccount && id != t.Purse {
 			return kessai.InvalidTransaction
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"kessai"
 )
 
@@ -235,5 +237,48 @@ func TestCloseDoesNotWaitForTheIndex(t *testing.T) {
 	again := openTest(t, Options{Dir: b.o.Dir})
 	if list, err := again.List(Query{Merchant: aoi, Limit: 1_000}); err != nil || len(list) != len(all) {
 		t.Errorf("%d listed, want %d; %v", len(list), len(all), err)
+	}
+}
+
+// TestNothingIsDoneAfterTheWitnessFails makes the witness fail while a caller is
+// between two blocks: the next one is not made.
+func TestNothingIsDoneAfterTheWitnessFails(t *testing.T) {
+	b := must(Open(Options{Dir: t.TempDir(), Logf: t.Logf}))
+	shop, c := people(t, b, 1_000)
+	b.maker.Lock()
+	newest := b.log.newest()
+	b.fail(os.ErrClosed)
+	p := &pending{tasks: []Task{{Op: *purchaseOp(1, c[0], shop, 1)}}, done: make(chan struct{}, 1)}
+	if err := b.commitBlock(&b.making, p, false); !errors.Is(err, os.ErrClosed) || !errors.Is(p.err, ErrClosed) || b.log.newest() != newest {
+		t.Errorf("block %d was made after block %d: %v, the caller heard %v", b.log.newest(), newest, err, p.err)
+	}
+	b.maker.Unlock()
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestNoFilesLeftIsNotDamage reads a block when the process may open no more
+// files. The book is whole, and nobody is told otherwise.
+func TestNoFilesLeftIsNotDamage(t *testing.T) {
+	dir := t.TempDir()
+	writeSegments(t, dir, 3)
+	b := must(open(Options{Dir: dir})) // nobody else works in it
+	var all unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &all); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 3, Max: all.Max}); err != nil {
+		t.Fatal(err)
+	}
+	_, _, _, err := b.log.block(2)
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &all); err != nil {
+		t.Fatal(err)
+	}
+	if !errors.Is(err, unix.EMFILE) || errors.Is(err, ErrDamaged) {
+		t.Errorf("reading a block gave %v", err)
+	}
+	if err := b.release(); err != nil {
+		t.Fatal(err)
 	}
 }

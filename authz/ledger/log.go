@@ -72,20 +72,50 @@ func (b *blockLog) write(number uint64, raw []byte) error {
 			return err
 		}
 	}
-	buf := b.buf[:extent(len(raw))]
-	n := copy(buf, appendPrefix(buf[:0], len(raw))) + copy(buf[prefixSize:], raw)
-	clear(buf[n:])
-	if _, err := b.f.WriteAt(buf, at.at); err != nil {
+	if err := b.put(raw, at.at); err != nil {
 		return err
 	}
 	b.mu.Lock()
 	b.marks.add(number, at)
-	b.last, b.end = number, position{at.segment, at.at + int64(len(buf))}
+	b.last, b.end = number, position{at.segment, at.at + extent(len(raw))}
 	b.mu.Unlock()
 	if before := b.used.Swap(b.end.at); before/piece != b.end.at/piece {
 		token(b.moved)
 	}
 	return nil
+}
+
+func (b *blockLog) put(raw []byte, at int64) error {
+	buf := b.buf[:extent(len(raw))]
+	n := copy(buf, appendPrefix(buf[:0], len(raw))) + copy(buf[prefixSize:], raw)
+	clear(buf[n:])
+	_, err := b.f.WriteAt(buf, at)
+	return err
+}
+
+// settle makes sure that the blocks that were read when the book was opened are on
+// disk, before others follow them: a copy that was just put in place may be in
+// memory only. The last block is written once more, because after a write that
+// failed the page cache may hold what the disk does not, and a sync says nothing
+// of that any more. The witness has to hold it by then.
+func (b *blockLog) settle() error {
+	for n := 1; n <= b.end.segment; n++ {
+		f, err := openSegment(b.dir, n)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(f.Sync(), f.Close()); err != nil {
+			return err
+		}
+	}
+	if b.last == 0 {
+		return nil
+	}
+	_, _, raw, err := b.block(b.last)
+	if err != nil {
+		return err
+	}
+	return errors.Join(b.put(raw, b.end.at-extent(len(raw))), b.flush())
 }
 
 // zero makes sure that what a write left that was cut short is zeros again.
@@ -245,7 +275,7 @@ func (b *blockLog) block(number uint64) (blk block, hash [32]byte, raw []byte, e
 		blk, hash, raw, err = readBlock(b.dir, from, number)
 	}
 	if err != nil {
-		err = &Damage{Block: number, What: err.Error()}
+		err = unreadable(number, err)
 	}
 	return blk, hash, raw, err
 }

@@ -299,7 +299,11 @@ func (m *model) float() (sum int64) {
 // again or altered.
 func TestV7_EMoneyAgreesWithModel(t *testing.T) {
 	seed := uint64(20261122)
-	t.Logf("seed %d", seed)
+	steps := 30_000
+	if raceEnabled {
+		steps = 6_000
+	}
+	t.Logf("seed %d, %d operations", seed, steps)
 	kinds := []kessai.Kind{kessai.Load, kessai.Load, kessai.Unload, kessai.PursePurchase, kessai.PurseInquiry, kessai.PurseSettlement, kessai.Reversal, kessai.Refund}
-	synctest.Test(t, func(t *testing.T) { runModel(t, rand.New(rand.NewPCG(seed, 1)), 30_000, kinds) })
+	synctest.Test(t, func(t *testing.T) { runModel(t, rand.New(rand.NewPCG(seed, 1)), steps, kinds) })
 }

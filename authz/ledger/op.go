@@ -32,9 +32,11 @@ type Ref struct {
 func (r Ref) IsZero() bool { return r == Ref{} }
 
 // Limit bounds what a medium or a terminal may do in one business day. A limit
-// that is set during the day counts from then on. What counts is what was approved on that day (purchases, cash back,
-// pre-authorizations, increments), less what was reversed on the same day. A
-// hold that is released, expires or is completed for less gives nothing back.
+// that is set during the day counts from then on. What counts is what was approved
+// on that day (purchases, cash back, pre-authorizations, increments, loads; at a
+// terminal also what is paid from media), less what was reversed on the same day.
+// A hold that is released, expires or is completed for less gives nothing back, nor
+// does a write that its medium did not do.
 type Limit struct {
 	MaxTotal int64  // minor units; zero: no limit
 	MaxCount uint32 // zero: no limit

@@ -1,10 +1,12 @@
 package ledger
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -76,5 +78,40 @@ func TestPowerLoss_Control(t *testing.T) {
 	}
 	if unsyncedPages(t, plain) == 0 {
 		t.Error("a write without a sync left nothing to lose")
+	}
+}
+
+// TestPowerLoss_WhatWasReadIsSynced opens a copy of a book that is in memory for
+// the most part, as one that was put in place a moment ago: nothing of it may be
+// lost either once something was told that follows it. The last block is written
+// again, whatever the page cache says.
+func TestPowerLoss_WhatWasReadIsSynced(t *testing.T) {
+	sample := t.TempDir()
+	all := writeSegments(t, sample, 40)
+	dir := copyTree(t, sample)
+	last := all[len(all)-1].segment
+	files := []string{witnessPath(dir)}
+	for n := range last {
+		files = append(files, segmentPath(blocksDir(dir), n+1))
+	}
+	if last < 2 || unsyncedPages(t, files...) == 0 {
+		t.Skip("the copy is on disk already")
+	}
+	before := time.Unix(1_000_000_000, 0)
+	if err := os.Chtimes(files[last], before, before); err != nil {
+		t.Fatal(err)
+	}
+	b := openTest(t, Options{Dir: dir})
+	if pages := unsyncedPages(t, files...); pages != 0 {
+		t.Errorf("%d pages of what was read are not on disk", pages)
+	}
+	if must(os.Stat(files[last])).ModTime().Equal(before) {
+		t.Error("the last block was not written again")
+	}
+	if raw, again := all[len(all)-1], lie(t, dir); len(again) != len(all) || !bytes.Equal(again[len(again)-1].raw, raw.raw) || again[len(again)-1].position != raw.position {
+		t.Error("the last block is not what it was")
+	}
+	if tail := must(readTail(blocksDir(dir), b.log.end)); tail.dirty {
+		t.Error("there are bytes behind the end")
 	}
 }

@@ -160,7 +160,7 @@ func (l *loaded) takeBack(w *witnessed) error {
 func unreadable(block uint64, err error) error {
 	for _, lack := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE, syscall.EACCES, errBadger} {
 		if errors.Is(err, lack) {
-			return fmt.Errorf("checking the book: %w", err)
+			return fmt.Errorf("reading the blocks of the book: %w", err)
 		}
 	}
 	if errors.Is(err, fs.ErrNotExist) {
