@@ -1,12 +1,19 @@
 package authz
 
-import "time"
+import (
+	"sync/atomic"
+	"time"
+)
 
-// MaxAge gives the age from which on the cache approves nothing; zero: any will do.
-func (e *Engine) MaxAge() time.Duration { return time.Duration(e.maxAge.Load()) }
+// ageLimit is the age, in nanoseconds, from which on the cache approves nothing;
+// zero: any will do.
+type ageLimit struct{ atomic.Int64 }
+
+// MaxAge gives what [Options.MaxAge] was, or [Engine.SetMaxAge] made of it.
+func (e *Engine) MaxAge() time.Duration { return time.Duration(e.limit.Load()) }
 
 // SetMaxAge changes it, while requests are being judged.
-func (e *Engine) SetMaxAge(d time.Duration) { e.maxAge.Store(int64(d)) }
+func (e *Engine) SetMaxAge(d time.Duration) { e.limit.Store(int64(d)) }
 
 // stale reports whether a cache of that age is too old.
 func (e *Engine) stale(age time.Duration) bool {

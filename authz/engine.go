@@ -3,14 +3,14 @@
 // the commit can know.
 //
 // What it is for: turning a [Request] into a [Reply], whichever wire it came
-// over, and the dialogue that may come before ([Engine.Open]). What it is not for: wires (gateway), storage (authz/ledger), keeping
-// the registry (merchants, customers). Start reading with [Engine.Authorize].
+// over, and the dialogue that may come before ([Engine.Open]). What it is not for:
+// wires (gateway), storage (authz/ledger), keeping the registry (merchants,
+// customers). Start reading with [Engine.Authorize].
 package authz
 
 import (
 	"context"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"kessai"
@@ -36,8 +36,7 @@ type Engine struct {
 	o     Options
 	work  sync.Pool // of *work
 	talks *dialogues
-
-	maxAge atomic.Int64 // see SetMaxAge
+	limit ageLimit
 }
 
 // New makes an engine on a book and a cache.
@@ -58,11 +57,8 @@ func New(book *ledger.Book, valid *cache.Cache, o Options) *Engine {
 // which means that there is no answer: ledger.ErrBusy and ledger.ErrClosed that
 // nothing was done, ledger.ErrUnknown that nobody knows what was done.
 func (e *Engine) Authorize(ctx context.Context, asks []Ask) {
-	w := e.begin()
+	w := e.begin(asks)
 	defer e.end(w)
-	for i := range asks {
-		e.Expect(&asks[i].Request)
-	}
 	for i := range asks {
 		a := &asks[i]
 		facts := e.judge(&a.Request) // who asks, with what: memory, and the registry for what it lacks

@@ -1,6 +1,7 @@
 package authz
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"testing"
 
@@ -20,8 +21,10 @@ func benchEngine(b *testing.B) (*Engine, func() *Request) {
 	_, f := sound()
 	s := cache.NewBuilder(cache.Both, benchMedia, benchMedia)
 	s.AddMerchant(shop)
-	for n := range benchMedia {
-		s.AddMedium(mediumNumber(n), f.Medium)
+	media := make([]kessai.MediumID, benchMedia)
+	for n := range media {
+		media[n] = mediumNumber(n)
+		s.AddMedium(media[n], f.Medium)
 		s.AddTerminal(terminalNumber(n), f.Terminal)
 	}
 	valid := new(cache.Cache)
@@ -30,13 +33,15 @@ func benchEngine(b *testing.B) (*Engine, func() *Request) {
 	n := 0
 	return New(nil, valid, Options{}), func() *Request {
 		n = (n + 7919) % benchMedia
-		r.Medium, r.Terminal = mediumNumber(n), terminalNumber(n)
+		r.Medium, r.Terminal = media[n], terminalNumber(n)
 		return r
 	}
 }
 
+// mediumNumber spreads the IDs as a keyed hash does.
 func mediumNumber(n int) (id kessai.MediumID) {
-	binary.BigEndian.PutUint64(id[:], uint64(n)+1)
+	sum := sha256.Sum256(binary.BigEndian.AppendUint64(nil, uint64(n)+1))
+	copy(id[:], sum[:])
 	return id
 }
 
@@ -56,7 +61,9 @@ func BenchmarkJudge(b *testing.B) {
 		e, next := benchEngine(b)
 		b.ReportAllocs()
 		for b.Loop() {
-			if f := e.judge(next()); f.Medium.Status != cache.MediumActive || f.Terminal.Status != cache.TerminalRegistered {
+			r := next()
+			e.Expect(r) // as Authorize does
+			if f := e.judge(r); f.Medium.Status != cache.MediumActive || f.Terminal.Status != cache.TerminalRegistered {
 				b.Fatal("a card or a terminal is not known")
 			}
 		}

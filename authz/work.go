@@ -37,7 +37,10 @@ type work struct {
 // maxKept bounds the memory that a work keeps, in requests.
 const maxKept = 256
 
-func (e *Engine) begin() *work {
+func (e *Engine) begin(asks []Ask) *work {
+	for i := range asks {
+		e.Expect(&asks[i].Request)
+	}
 	w := e.work.Get().(*work)
 	w.e, w.last = e, time.Now()
 	return w

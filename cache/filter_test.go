@@ -104,6 +104,13 @@ func TestFilter_BitsOfAMedium(t *testing.T) {
 			t.Errorf("%d of %d media take %.2f bits each, beside %d bytes", media, n, bits, empty)
 		}
 		t.Logf("%d media: %.2f bits each, beside %d bytes", n, bits, empty)
+		for first := range 256 {
+			for i := n * first / 256; i < n*(first+1)/256; i++ {
+				if !s.Suspect(idIn(byte(first), i)) {
+					t.Fatalf("of %d, medium %d is missed", n, i)
+				}
+			}
+		}
 	}
 }
 

@@ -41,7 +41,7 @@ func (b *tableBuilder) add(id *kessai.MediumID, m *Medium) {
 		p.facts = facts
 		p.number, _ = b.t.all.of(facts)
 	}
-	b.t.parts[id[0]].base.put(entry{*id, m.Account, p.number})
+	b.t.parts[id[0]].base.put(id, m.Account, p.number)
 }
 
 // table ends the building.
@@ -107,7 +107,7 @@ func (p *profiles) bytes() int {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	one := int(unsafe.Sizeof(Medium{}))
-	return cap(p.list)*one + mapBytes(len(p.number), one+int(unsafe.Sizeof(uint32(0))))
+	return cap(p.list)*one + mapBytes(len(p.number), one+int(unsafe.Sizeof(uint64(0)))) // the number takes a word
 }
 
 // mapBytes is what Go's maps take: places whose number is a power of two, of which

@@ -51,7 +51,7 @@ func (t *table) put(p *part, c *MediumChange) {
 	if to == nil {
 		to = &p.base
 	}
-	to.put(entry{c.ID, account, profile})
+	to.put(&c.ID, account, profile)
 }
 
 // own makes copies of what a number of changes will be written to: what is fresh,

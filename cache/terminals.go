@@ -2,7 +2,6 @@ package cache
 
 import (
 	"encoding/binary"
-	"maps"
 	"slices"
 	"unsafe"
 
@@ -159,69 +158,4 @@ func (t *terminals) with(changes []TerminalChange) *terminals {
 		n.put(s, c.ID, c.Facts)
 	}
 	return &n
-}
-
-// merchants is the set of those that are registered and not blocked. It is in
-// parts, so that a change copies one of them and not all.
-type merchants [64]map[kessai.MerchantID]struct{}
-
-// part gives the number of the part that an ID belongs to.
-func (*merchants) part(id *kessai.MerchantID) int {
-	h := binary.LittleEndian.Uint64(id[:]) ^ binary.LittleEndian.Uint64(id[7:])
-	return int(h * 0x9e3779b97f4a7c15 >> 58)
-}
-
-func (m *merchants) has(id kessai.MerchantID) bool {
-	if m == nil {
-		return false
-	}
-	_, ok := m[m.part(&id)][id]
-	return ok
-}
-
-func (m *merchants) put(id kessai.MerchantID, active bool) {
-	p := &m[m.part(&id)]
-	if !active {
-		delete(*p, id)
-		return
-	}
-	if *p == nil {
-		*p = make(map[kessai.MerchantID]struct{})
-	}
-	(*p)[id] = struct{}{}
-}
-
-// with gives the same merchants with changes; m stays as it is.
-func (m *merchants) with(changes []MerchantChange) *merchants {
-	if len(changes) == 0 {
-		return m
-	}
-	n := new(merchants)
-	if m != nil {
-		*n = *m
-	}
-	var own [len(n)]bool
-	for _, c := range changes {
-		if i := n.part(&c.ID); !own[i] {
-			n[i], own[i] = maps.Clone(n[i]), true
-		}
-		n.put(c.ID, c.Active)
-	}
-	return n
-}
-
-func (m *merchants) bytes() (n int) {
-	if m == nil {
-		return 0
-	}
-	n = int(unsafe.Sizeof(*m))
-	for _, p := range m {
-		if p != nil {
-			n += mapBytes(len(p), int(unsafe.Sizeof(struct {
-				kessai.MerchantID
-				_ [1]byte // an entry without a value has one byte more
-			}{})))
-		}
-	}
-	return n
 }

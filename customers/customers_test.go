@@ -23,13 +23,20 @@ var (
 	}
 )
 
+// kept is the card after a terminal kept it.
+func kept() customers.Medium {
+	m := card
+	m.Status, m.Kept = customers.Retained, customers.Kept{By: kessai.TerminalID{'A', 'O', 'I', '0', '0', '0', '0', '1'}, At: 1_772_366_400_000}
+	return m
+}
+
 func TestRecordsRoundTrip(t *testing.T) {
 	got, err := customers.Decode(customers.Key(suzuki.ID), suzuki.Encode())
 	if err != nil || got != suzuki {
 		t.Errorf("customer: %+v, %v", got, err)
 	}
 	plain := customers.Medium{ID: kessai.MediumID{9}, Customer: "c", Status: customers.Active}
-	for _, m := range []customers.Medium{card, plain} {
+	for _, m := range []customers.Medium{card, plain, kept()} {
 		got, err := customers.DecodeMedium(customers.MediumKey(m.ID), m.Encode())
 		if diff := cmp.Diff(m, got); diff != "" || err != nil {
 			t.Errorf("medium: %v (-want +got):\n%s", err, diff)
@@ -51,7 +58,10 @@ func TestMediumRecordThatCannotBeRead(t *testing.T) {
 	for name, c := range map[string]struct{ key, value []byte }{
 		"empty":         {key, nil},
 		"cut":           {key, value[:32]},
-		"another form":  {key, changed(0, 2)},
+		"another form":  {key, changed(0, 3)},
+		"kept by none":  {key, changed(0, 2)},
+		"kept, cut":     {key, kept().Encode()[:48]},
+		"kept, form 1":  {key, append([]byte{1}, kept().Encode()[1:]...)},
 		"no month":      {key, changed(6, 0xff)},
 		"no status":     {key, changed(7, 0)},
 		"unknown kind":  {key, changed(8, 0x80)},
@@ -94,14 +104,17 @@ func TestValidate(t *testing.T) {
 		t.Errorf("64 characters: %v", err)
 	}
 	for name, change := range map[string]func(*customers.Medium){
-		"no ID":       func(m *customers.Medium) { m.ID = kessai.MediumID{} },
-		"customer":    func(m *customers.Medium) { m.Customer = "" },
-		"month 13":    func(m *customers.Medium) { m.Expiry = 2913 },
-		"month 0":     func(m *customers.Medium) { m.Expiry = 2900 },
-		"status":      func(m *customers.Medium) { m.Status = customers.Retained + 1 },
-		"kind":        func(m *customers.Medium) { m.Allowed = kessai.KindSet(1) },
-		"limit":       func(m *customers.Medium) { m.Limits.Single = kessai.MaxAmount + 1 },
-		"daily limit": func(m *customers.Medium) { m.Limits.DayTotal = -1 },
+		"no ID":        func(m *customers.Medium) { m.ID = kessai.MediumID{} },
+		"customer":     func(m *customers.Medium) { m.Customer = "" },
+		"month 13":     func(m *customers.Medium) { m.Expiry = 2913 },
+		"month 0":      func(m *customers.Medium) { m.Expiry = 2900 },
+		"status":       func(m *customers.Medium) { m.Status = customers.Retained + 1 },
+		"kept by none": func(m *customers.Medium) { *m = kept(); m.Kept.By = kessai.TerminalID{} },
+		"kept never":   func(m *customers.Medium) { *m = kept(); m.Kept.At = 0 },
+		"not retained": func(m *customers.Medium) { *m = kept(); m.Status = customers.Lost },
+		"kind":         func(m *customers.Medium) { m.Allowed = kessai.KindSet(1) },
+		"limit":        func(m *customers.Medium) { m.Limits.Single = kessai.MaxAmount + 1 },
+		"daily limit":  func(m *customers.Medium) { m.Limits.DayTotal = -1 },
 	} {
 		m := card
 		change(&m)
@@ -210,6 +223,7 @@ func FuzzDecodeCustomer(f *testing.F) {
 
 func FuzzDecodeMedium(f *testing.F) {
 	f.Add(card.Encode())
+	f.Add(kept().Encode())
 	f.Add([]byte{})
 	f.Add(card.Encode()[:32])
 	f.Fuzz(func(t *testing.T, value []byte) {

@@ -75,44 +75,63 @@ func (f *feedLines) next() (numbered, error) {
 	}
 }
 
-// apply puts changes in force. Those that do not fit what is there are given
-// back where they may be left out, and the first of them is the error otherwise.
-func (c *Control) apply(ctx context.Context, read []numbered, leaveOut bool) (bad []LineFault, version uint64, err error) {
-	version = c.o.Cache.Load().Version()
+// applied is what became of changes.
+type applied struct {
+	version uint64
+	bad     []LineFault // those that do not fit what is there, and were left out
+	left    []numbered  // those behind an error, of which nothing is known
+}
+
+// apply puts changes in force. Of those that do not fit what is there, the first
+// is the error, and nothing is in force; where they may be left out, they are
+// given back, and the others are applied in groups.
+func (c *Control) apply(ctx context.Context, read []numbered, leaveOut bool) (done applied, err error) {
+	done.version = c.o.Cache.Load().Version()
 	changes := make([]merchants.Change, len(read))
 	for i := range read {
 		changes[i] = read[i].change
 	}
-	for len(changes) > 0 {
-		v, err := c.o.Apply(ctx, changes)
+	for done.left = read; len(changes) > 0; {
+		version, err := c.o.Apply(ctx, changes)
 		fault, ok := errors.AsType[*merchants.ChangeError](err)
+		if err != nil && !ok {
+			return done, err
+		}
 		if !ok {
-			return bad, max(version, v), err
+			done.version = version
+			break
 		}
 		at := fault.Change
+		bad := LineFault{done.left[at].line, fault.Problem}
 		if !leaveOut {
-			return nil, 0, &LineFault{read[at].line, fault.Problem}
+			return done, &bad
 		}
 		// Those before it fit. To leave it out and try the whole again would be
 		// to read a million records once for each that is bad.
-		if bad, err = skip(bad, read[at].line, fault.Problem); err != nil {
-			return bad, version, err
-		}
 		if at > 0 {
-			if version, err = c.o.Apply(ctx, changes[:at]); err != nil {
-				return bad, version, err
+			if done.version, err = c.o.Apply(ctx, changes[:at]); err != nil {
+				return done, err
 			}
 		}
-		changes, read = changes[at+1:], read[at+1:]
+		if done.bad, err = skip(done.bad, bad); err != nil {
+			return done, err
+		}
+		changes, done.left = changes[at+1:], done.left[at+1:]
 	}
-	return bad, version, nil
+	done.left = nil
+	return done, nil
 }
 
-func skip(skipped []LineFault, line int, why string) ([]LineFault, error) {
+var (
+	errNoChange = errors.New("there is no change in it")
+	errTooBad   = fmt.Errorf("more than %d lines are bad, so not all of it is in force: is it a file of changes?", maxSkipped)
+)
+
+func skip(skipped []LineFault, bad LineFault) ([]LineFault, error) {
 	if len(skipped) == maxSkipped {
-		return nil, &LineFault{line, fmt.Sprintf("more than %d lines are bad: what comes after is not applied", maxSkipped)}
+		return nil, errTooBad
 	}
-	return append(skipped, LineFault{line, why}), nil
+	return append(skipped, bad), nil
 }
 
 // sortFaults puts what was skipped into the order of the lines.
@@ -145,6 +164,10 @@ type FeedEnd struct {
 // It returns when ctx ends, too; then it is for the caller to end a read from r
 // that is still waiting.
 func (c *Control) Feed(ctx context.Context, r io.Reader, answer func(FeedAnswer) error) (end FeedEnd) {
+	c.o.Logger.Info("a feed begins")
+	defer func() {
+		c.o.Logger.Info("a feed ends", "lines", end.Lines, "applied", end.Applied, "refused", end.Refused, "error", end.Error)
+	}()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	lines, readErr := make(chan numbered, feedGroup), make(chan error, 1)
@@ -235,20 +258,18 @@ func (c *Control) feedGroup(ctx context.Context, group []numbered, end *FeedEnd,
 		}
 		good = append(good, l)
 	}
-	bad, version, err := c.apply(context.WithoutCancel(ctx), good, true)
-	for _, f := range bad {
+	done, err := c.apply(context.WithoutCancel(ctx), good, true)
+	for _, f := range done.bad {
 		why[f.Line] = f.Why
 	}
-	if err != nil {
-		for _, l := range good {
-			why[l.line] = "cannot be applied: " + err.Error()
-		}
+	for _, l := range done.left {
+		why[l.line] = "may be in force or not: " + err.Error()
 	}
 	c.o.Metrics.changed(len(group)-len(why), len(why))
-	c.o.Logger.Info("changes", "from_line", group[0].line, "applied", len(group)-len(why), "refused", len(why), "version", version, "error", err)
+	c.o.Logger.Debug("feed", "line", group[0].line, "applied", len(group)-len(why), "refused", len(why), "version", done.version)
 	for _, l := range group {
 		end.Lines = l.line
-		a := FeedAnswer{Line: l.line, Version: version}
+		a := FeedAnswer{Line: l.line, Version: done.version}
 		if a.Error = why[l.line]; a.Error != "" {
 			a.Version = 0
 			end.Refused++
@@ -261,5 +282,3 @@ func (c *Control) feedGroup(ctx context.Context, group []numbered, end *FeedEnd,
 	}
 	return err
 }
-
-var errNoChange = errors.New("there is no change in it")

@@ -179,7 +179,7 @@ func (c *Control) changeAll(ctx context.Context, r io.Reader, skipBad bool, prog
 		case l.fault != "" && !skipBad:
 			return Changed{}, &LineFault{l.line, l.fault}
 		case l.fault != "":
-			if done.Skipped, err = skip(done.Skipped, l.line, l.fault); err != nil {
+			if done.Skipped, err = skip(done.Skipped, LineFault{l.line, l.fault}); err != nil {
 				return Changed{}, err
 			}
 		case len(read) == merchants.MaxChanges:
@@ -195,17 +195,13 @@ func (c *Control) changeAll(ctx context.Context, r io.Reader, skipBad bool, prog
 		return Changed{}, errNoChange
 	}
 	progress("applying", 0, uint64(len(read)))
-	faults, version, err := c.apply(ctx, read, skipBad)
+	out, err := c.apply(ctx, read, skipBad)
 	if err != nil {
 		return Changed{}, err
 	}
-	for _, f := range faults {
-		if done.Skipped, err = skip(done.Skipped, f.Line, f.Why); err != nil {
-			return Changed{}, err
-		}
-	}
+	done.Skipped = append(done.Skipped, out.bad...)
 	progress("applying", uint64(len(read)), uint64(len(read)))
 	sortFaults(done.Skipped)
-	done.Version, done.Applied = version, len(read)-len(faults)
+	done.Version, done.Applied = out.version, len(read)-len(out.bad)
 	return done, nil
 }

@@ -150,6 +150,8 @@ func (h *HTTP) changes(c *fiber.Ctx) error {
 	switch {
 	case errors.Is(err, errNoChange):
 		return &problem{code: problemChange, detail: "There is no change in the body."}
+	case errors.Is(err, errTooBad):
+		return &problem{code: problemChange, detail: "More lines are bad than are listed, so not all of it is in force."}
 	case errors.Is(err, merchants.ErrImporting), errors.Is(err, merchants.ErrTooMany):
 		return &problem{code: problemBusy, detail: "An import is under way, or too many changes wait to be written. Nothing was applied."}
 	case err != nil:

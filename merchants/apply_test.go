@@ -325,6 +325,38 @@ func TestV12_Retain(t *testing.T) {
 	}
 }
 
+// A change whose seal cannot be written is in force, and not acknowledged; the next
+// one brings the seal up first.
+func TestChangeThatCannotBeSealed(t *testing.T) {
+	dir, a := t.TempDir(), newAccounts()
+	r, err := OpenRegistry(testOptions(t, dir, a))
+	if err != nil {
+		t.Fatal(err)
+	}
+	do(t, r, "demo.yaml", demo(t))
+	path := r.seal.path
+	r.seal.path = path + "/nowhere"
+	for _, to := range []string{"stolen", "lost"} {
+		if _, err := r.Apply(t.Context(), []Change{status(t, third, to)}); err == nil {
+			t.Errorf("%s is acknowledged", to)
+		}
+	}
+	if m, err := r.MediumFacts(medium(t, third)); err != nil || m.Status != cache.MediumStolen {
+		t.Errorf("%v, %v; want stolen, and not a second change ahead of the seal", m.Status, err)
+	}
+	r.seal.path = path
+	if v := apply(t, r, status(t, third, "lost")); v != 3 {
+		t.Errorf("version %d", v)
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if r, err = OpenRegistry(testOptions(t, dir, a)); err != nil {
+		t.Fatal(err)
+	}
+	r.Close()
+}
+
 // The kill comes at each step of a change. What was acknowledged is there; what was
 // not is there whole, or not at all, and the registry opens.
 func TestV12_ChangeAcrossAKill(t *testing.T) {

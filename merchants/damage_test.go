@@ -244,7 +244,7 @@ func TestV1_LostImportIsRefused(t *testing.T) {
 	if err == nil {
 		t.Fatal("opened without the last import")
 	}
-	for _, part := range []string{"version 5 and its seal at 6", "later imports are lost", "Nothing in", "backup", "import all files again"} {
+	for _, part := range []string{"version 5 and its seal at 6", "what came later is lost", "Nothing in", "backup", "import all files again"} {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("%q is not in the message: %v", part, err)
 		}
@@ -390,25 +390,32 @@ func TestUnfinishedImportIsExamined(t *testing.T) {
 	}
 }
 
-// TestOlderForm: a registry whose customers are JSON is not taken for damaged.
+// TestOlderForm: a registry whose records are as they once were is not taken for
+// damaged.
 func TestOlderForm(t *testing.T) {
-	o := testOptions(t, t.TempDir(), newAccounts())
-	r, err := OpenRegistry(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	do(t, r, "demo.yaml", demo(t))
-	wb := r.db.NewWriteBatch()
-	err = errors.Join(wb.Set(customers.Key("1234567890"), []byte(`{"name":"Customer","currency":"JPY"}`)), wb.Flush(), r.Close())
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err = OpenRegistry(o)
-	if err == nil {
-		r.Close()
-	}
-	if !errors.Is(err, errOlderForm) || errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "import all files again") {
-		t.Errorf("opened with %v", err)
+	for key, value := range map[string]string{
+		customers.KeyPrefix + "1234567890": `{"name":"Customer","currency":"JPY"}`,
+		terminalPrefix + "AOI00001":        `{"merchant":"AOI000000000001","status":"active","operation":"attended","limits":{}}`,
+		terminalPrefix + "AOI00002":        `{"merchant":"AOI000000000001","status":"blocked","operation":"attended","limits":{}}`,
+		"meta/import":                      `{"committed":true}`,
+	} {
+		o := testOptions(t, t.TempDir(), newAccounts())
+		r, err := OpenRegistry(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		do(t, r, "demo.yaml", demo(t))
+		wb := r.db.NewWriteBatch()
+		if err = errors.Join(wb.Set([]byte(key), []byte(value)), wb.Flush(), r.Close()); err != nil {
+			t.Fatal(err)
+		}
+		r, err = OpenRegistry(o)
+		if err == nil {
+			r.Close()
+		}
+		if !errors.Is(err, errOlderForm) || errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "import all files again") {
+			t.Errorf("%s: opened with %v", key, err)
+		}
 	}
 }
 

@@ -141,7 +141,8 @@ func stillToCome(txn *badger.Txn, dir string, st state) (change digest, err erro
 	return change, err
 }
 
-// errOlderForm says that the customers are stored as JSON, as they once were.
+// errOlderForm says that records are stored as they once were: customers as JSON,
+// terminals as active or blocked, and the import under way in the store.
 var errOlderForm = errors.New("the registry is of an older form, which this version does not read")
 
 // examineRecords compares all records, with a change that is still to come, to
@@ -150,7 +151,7 @@ func examineRecords(db *badger.DB, txn *badger.Txn, m meta, change digest) error
 	spans := allSpans(db)
 	digests := make([]digest, len(spans))
 	err := eachIn(txn, db.Opts().Dir, spans, allReaders(), func(n int, key, value []byte) error {
-		if bytes.HasPrefix(key, []byte(customers.KeyPrefix)) && bytes.HasPrefix(value, []byte("{")) {
+		if isOlderForm(key, value) {
 			return errOlderForm
 		}
 		if isRecord(key) {
@@ -165,6 +166,16 @@ func examineRecords(db *badger.DB, txn *badger.Txn, m meta, change digest) error
 		err = fmt.Errorf("its records are not those of version %d: some are lost or altered", m.Version)
 	}
 	return err
+}
+
+func isOlderForm(key, value []byte) bool {
+	switch {
+	case bytes.HasPrefix(key, []byte(customers.KeyPrefix)):
+		return bytes.HasPrefix(value, []byte("{"))
+	case bytes.HasPrefix(key, []byte(terminalPrefix)):
+		return bytes.Contains(value, []byte(`"status":"active"`)) || bytes.Contains(value, []byte(`"status":"blocked"`))
+	}
+	return bytes.Equal(key, []byte("meta/import"))
 }
 
 // isRecord tells records from what the store keeps about itself.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"kessai/cache"
+	"kessai/store"
 )
 
 // FollowOptions say how a cache follows the registry.
@@ -178,6 +179,7 @@ func (r *Registry) confirm(now time.Time, anew bool) (built bool, err error) {
 	if err := r.view(func(v reading) error { _, err := getMeta(v.top); return err }); err != nil {
 		return false, err
 	}
+	store.Release(r.db.Opts().Dir) // what look-ups left in memory, which in the smaller modes may be all of the store
 	f := &r.follow
 	if f.cache == nil {
 		return false, nil

@@ -110,7 +110,7 @@ func (s *seal) put(m meta) error {
 }
 
 // follows says what is wrong with a store that says m of itself; nil for
-// nothing. It may be one import ahead: a crash came between store and seal.
+// nothing. It may be one version ahead: a crash came between store and seal.
 func (s *seal) follows(m meta) error {
 	switch {
 	case m.Version == s.version && m.Digest == s.digest:
@@ -118,7 +118,7 @@ func (s *seal) follows(m meta) error {
 	case m.Version == s.version+1 && m.Digest == chain(s.digest, m.Version, m.Records):
 		return nil
 	case m.Version < s.version:
-		return fmt.Errorf("the store is at version %d and its seal at %d: later imports are lost", m.Version, s.version)
+		return fmt.Errorf("the store is at version %d and its seal at %d: what came later is lost", m.Version, s.version)
 	}
 	return fmt.Errorf("the store (version %d) and its seal (version %d) do not belong together", m.Version, s.version)
 }

@@ -68,6 +68,8 @@ func (s *several) full(qs []question) (wrong int, err error) {
 			err = e
 		}
 		s.all[i] = s.r
+	}
+	for i := range qs {
 		s.engine.Expect(&s.all[i])
 	}
 	for i := range qs {

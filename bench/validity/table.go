@@ -14,6 +14,11 @@ func (r *Result) WriteTable(out io.Writer) error {
 	if r.Asked > 0 {
 		r.writeModes(w)
 	}
+	for _, name := range r.ModeOrder() {
+		if m := r.Modes[name]; m.Resident > 0 {
+			fmt.Fprintf(w, "gateway in mode %s\tstarts in %.1f s\t%.0f MiB resident\ttakes %s payments a second\n", name, m.StartSecs, mib(m.Resident), bench.Grouped(m.Payments))
+		}
+	}
 	if r.Load != nil {
 		r.writeLoad(w)
 	}
@@ -34,16 +39,11 @@ func (r *Result) writeModes(w io.Writer) {
 			fmt.Fprintf(w, "%s, every time\t\t\t%s\t%s\t%.2f\t\t\t\tboth is %.1f times faster\n", name, nanoseconds(o.NS), bench.Grouped(o.PerSecond), o.Allocs, r.Ratios[name])
 		}
 	}
-	fmt.Fprintf(w, "\nmode both, of %s: %s to make the card number a keyed hash; %s from the bytes of the whole message\n",
-		nanoseconds(r.JudgeNS), nanoseconds(r.NameNS), nanoseconds(r.MessageNS))
+	fmt.Fprintf(w, "\nmode both: %s, of which %s make the card number a keyed hash; %s each where %d come together; %s from the bytes of the whole message\n",
+		nanoseconds(r.JudgeNS), nanoseconds(r.NameNS), nanoseconds(r.TogetherNS), together, nanoseconds(r.MessageNS))
 }
 
 func (r *Result) writeLoad(w io.Writer) {
-	for _, name := range r.ModeOrder() {
-		if m := r.Modes[name]; m.Resident > 0 {
-			fmt.Fprintf(w, "gateway in mode %s\tstarts in %.1f s\t%.0f MiB resident\ttakes %s payments a second\n", name, m.StartSecs, mib(m.Resident), bench.Grouped(m.Payments))
-		}
-	}
 	fmt.Fprintf(w, "\nwhile\ta second\tp50\tp99\tby quiet\tp999\tmissed\tdeclined\terrors\ttimes\teach took\tthe longest\n")
 	for _, name := range PhaseOrder {
 		p := r.Load.Phases[name]

@@ -111,8 +111,12 @@ func endOf(err error) error {
 	return err
 }
 
-// stop asks the process to end and waits until it has.
+// stop asks the process to end and waits until it has; nil is one that never
+// started.
 func (c *child) stop() error {
+	if c == nil {
+		return nil
+	}
 	if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}

@@ -34,9 +34,9 @@ const (
 	validityConns     = 8 // of PostgreSQL
 )
 
-// The parts of the scenario. Each fits into a few minutes when --data was filled
+// The parts of the scenario. Each takes a minute or two when --data was filled
 // before.
-var validityParts = []string{"all", "judge", "load"}
+var validityParts = []string{"all", "judge", "start", "load"}
 
 // validator is one call of kessai bench --scenario validity.
 type validator struct {
@@ -50,7 +50,7 @@ func (b *bencher) validityFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&b.scenario, "scenario", scenarioPurchase, "purchase (how many payments a gateway takes) or validity (what judging media and terminals costs)")
 	f.DurationVar(&b.slot, "slot", 500*time.Millisecond, "validity: how long each way of judging is asked, in each round")
-	f.StringVar(&b.part, "part", "all", "validity: judge, load, or all")
+	f.StringVar(&b.part, "part", "all", "validity: judge, start, load, or all")
 	f.BoolVar(&b.postgres, "postgres", true, "validity: ask PostgreSQL too, where it is installed")
 	f.BoolVar(&b.add, "add", false, "validity: go on with the result that the file of --json has, so that both parts come together")
 	f.StringVar(&b.svg, "svg", "", "validity: write drawings into `FOLDER`, as validity-*.svg")
@@ -97,7 +97,7 @@ func (v *validator) check() error {
 	case v.slot < 10*time.Millisecond || v.slot > time.Minute:
 		return fault("slot", "it must be 10ms to 1m", "half a second is enough as a rule")
 	case !slices.Contains(validityParts, v.part):
-		return fault("part", "there is no such part", "give judge, load or all")
+		return fault("part", "there is no such part", "give judge, start, load or all")
 	}
 	thresholds := v.thresholds
 	v.bencher.thresholds = nil // they are of the other scenario's names there
@@ -122,18 +122,23 @@ func (b *bencher) validity(ctx context.Context) error {
 		return err
 	}
 	defer clean()
-	if v.part != "load" {
-		before := r.Load
+	if v.part == "all" || v.part == "judge" {
+		before := r
 		if r, err = v.judge(ctx, g); err != nil {
 			return err
 		}
-		r.Load = before
+		r.Keep(before)
 	}
 	r.Version, _ = buildVersion()
 	r.At, r.Machine = time.Now().UTC().Truncate(time.Second), bench.ThisMachine()
 	r.Settings.Media, r.Settings.Terminals, r.Settings.Invalid = v.who.Media, v.who.Terminals, v.who.Invalid()
 	r.Settings.Seed, r.Settings.Rounds, r.Settings.Gateway = v.o.Seed, v.rounds, v.gatewaySet
-	if v.part != "judge" {
+	if v.part == "all" || v.part == "start" {
+		if err := v.starts(ctx, g, r); err != nil {
+			return err
+		}
+	}
+	if v.part == "all" || v.part == "load" {
 		if err := v.load(ctx, g, r); err != nil {
 			return err
 		}

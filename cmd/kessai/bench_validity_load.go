@@ -15,25 +15,10 @@ import (
 	"kessai/cache"
 )
 
-// load starts a gateway in each mode, and then puts load to one in mode both while
-// what is valid changes.
-func (v *validator) load(ctx context.Context, g *ground, r *validity.Result) error {
-	if r.Modes == nil {
-		r.Modes = make(map[string]*validity.Mode)
-	}
-	modes := []cache.Mode{cache.MediaOnly, cache.TerminalsOnly, cache.Filter, cache.Both}
-	for _, mode := range modes {
+// starts starts a gateway in each mode, and finds out what it takes.
+func (v *validator) starts(ctx context.Context, g *ground, r *validity.Result) error {
+	for _, mode := range []cache.Mode{cache.Both, cache.MediaOnly, cache.TerminalsOnly, cache.Filter} {
 		c, err := v.start(ctx, g, mode, r)
-		if err != nil {
-			return err
-		}
-		var most *loadgen.Outcome
-		if most, err = v.put(ctx, c, "as much as it takes in mode "+mode.String(), 0); err == nil {
-			r.Modes[mode.String()].Payments = most.Throughput
-		}
-		if err == nil && mode == cache.Both {
-			err = v.phases(ctx, g, c, r)
-		}
 		if err := errors.Join(err, c.stop()); err != nil {
 			return err
 		}
@@ -41,7 +26,17 @@ func (v *validator) load(ctx context.Context, g *ground, r *validity.Result) err
 	return nil
 }
 
-// start starts a gateway in one mode and notes what that takes.
+// load puts load to a gateway in mode both while what is valid changes.
+func (v *validator) load(ctx context.Context, g *ground, r *validity.Result) error {
+	c, err := v.start(ctx, g, cache.Both, r)
+	if err == nil {
+		err = v.phases(ctx, g, c, r)
+	}
+	return errors.Join(err, c.stop())
+}
+
+// start starts a gateway in one mode, and notes what that takes, and what the
+// gateway takes.
 func (v *validator) start(ctx context.Context, g *ground, mode cache.Mode, r *validity.Result) (*child, error) {
 	if err := g.setMode(mode); err != nil {
 		return nil, err
@@ -54,14 +49,21 @@ func (v *validator) start(ctx context.Context, g *ground, mode cache.Mode, r *va
 	took := time.Since(began)
 	s, err := bench.ScrapeMetrics(ctx, c.HTTP)
 	if err != nil {
-		return nil, errors.Join(err, c.stop())
+		return c, err
+	}
+	most, err := v.put(ctx, c, "as much as it takes in mode "+mode.String(), 0, v.o.Duration)
+	if err != nil {
+		return c, err
+	}
+	if r.Modes == nil {
+		r.Modes = make(map[string]*validity.Mode)
 	}
 	m := r.Modes[mode.String()]
 	if m == nil {
 		m = &validity.Mode{Early: new(validity.Measured), Verdict: new(validity.Measured)}
 		r.Modes[mode.String()] = m
 	}
-	m.StartSecs, m.Resident = took.Seconds(), s.Resident()
+	m.StartSecs, m.Resident, m.Payments = took.Seconds(), s.Resident(), most.Throughput
 	return c, nil
 }
 
@@ -79,15 +81,24 @@ func (v *validator) phases(ctx context.Context, g *ground, c *child, r *validity
 	most := r.Modes[cache.Both.String()].Payments
 	least := most // in any mode
 	for _, m := range r.Modes {
-		least = min(least, m.Payments)
+		if m.Payments > 0 {
+			least = min(least, m.Payments)
+		}
 	}
 	r.Load = &validity.Load{Maximum: most, Rate: most / 2, Phases: make(map[string]*validity.Phase), Ratios: make(map[string]float64)}
+	// After so many payments the book writes much of itself anew: that belongs to no phase.
+	if _, err := v.put(ctx, c, "settling", r.Load.Rate, settlings*v.o.Duration); err != nil {
+		return err
+	}
 	stirs := map[string]func(context.Context, *stir) error{
 		"quiet": nil, "refresh": g.refreshing, "modes": g.changingModes, "feed": v.feeding(g),
 	}
 	rounds := make(map[string][]*loadgen.Outcome)
 	events := make(map[string]*stir)
 	for n := range v.rounds {
+		if err := g.toMode(ctx, cache.Both); err != nil { // where the round before left it
+			return err
+		}
 		for _, name := range validity.PhaseOrder {
 			if events[name] == nil {
 				events[name] = new(stir)
@@ -117,14 +128,14 @@ func (v *validator) phases(ctx context.Context, g *ground, c *child, r *validity
 }
 
 // put puts load to the gateway: rate payments a second, or as many as it takes.
-func (v *validator) put(ctx context.Context, c *child, what string, rate float64) (*loadgen.Outcome, error) {
+func (v *validator) put(ctx context.Context, c *child, what string, rate float64, d time.Duration) (*loadgen.Outcome, error) {
 	o := v.o
-	o.Addr, o.Rate = c.ISO[0], rate
+	o.Addr, o.Rate, o.Duration = c.ISO[0], rate, d
 	return (&measurement{bencher: v.bencher, name: what}).run(ctx, o)
 }
 
-// stirred does the same while something happens, again until it has happened once:
-// a refresh of ten million media takes longer than a round.
+// stirred does the same a few times while something happens, and again until it
+// has happened once: a refresh of ten million media takes longer than that.
 func (v *validator) stirred(ctx context.Context, c *child, what string, rate float64, happen func(context.Context, *stir) error, events *stir) (outs []*loadgen.Outcome, err error) {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -138,12 +149,12 @@ func (v *validator) stirred(ctx context.Context, c *child, what string, rate flo
 			}
 		})
 	}
-	for range maxTurns {
+	for turn := range maxTurns {
 		var out *loadgen.Outcome
-		if out, err = v.put(ctx, c, what, rate); err != nil {
+		if out, err = v.put(ctx, c, what, rate, v.o.Duration); err != nil {
 			break
 		}
-		if outs = append(outs, out); happen == nil || events.count() > before {
+		if outs = append(outs, out); turn+1 >= minTurns && (happen == nil || events.count() > before) {
 			break
 		}
 	}
@@ -155,8 +166,12 @@ func (v *validator) stirred(ctx context.Context, c *child, what string, rate flo
 	return outs, err
 }
 
-// maxTurns bounds how often load is put to the gateway for something to happen once.
-const maxTurns = 20
+// settlings is for how many durations load is put to the gateway before the phases.
+const settlings = 4
+
+// minTurns is how often load is put to the gateway in each phase of a round, and
+// maxTurns how often at most for something to happen once.
+const minTurns, maxTurns = 3, 20
 
 // stir is what happened, and how long each of it took.
 type stir struct {

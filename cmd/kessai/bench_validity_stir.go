@@ -29,19 +29,21 @@ func (g *ground) refreshing(ctx context.Context, s *stir) error {
 	return s.again(ctx, stirPause, func(int) error { return gateway.AdminRefresh(whole, g.socket()) })
 }
 
-// changingModes goes from mode to mode and ends in mode both.
+// changingModes goes from mode to mode. The quick ones come first: a phase that is
+// short has one of them.
 func (g *ground) changingModes(ctx context.Context, s *stir) error {
+	all := []cache.Mode{cache.TerminalsOnly, cache.Filter, cache.MediaOnly, cache.Both}
 	whole := context.WithoutCancel(ctx)
-	to := func(mode cache.Mode) error {
-		if err := g.setMode(mode); err != nil {
-			return err
-		}
-		_, err := gateway.AdminReload(whole, g.socket())
+	return s.again(ctx, stirPause, func(n int) error { return g.toMode(whole, all[n%len(all)]) })
+}
+
+// toMode has the gateway that runs go to another mode.
+func (g *ground) toMode(ctx context.Context, mode cache.Mode) error {
+	if err := g.setMode(mode); err != nil {
 		return err
 	}
-	all := []cache.Mode{cache.MediaOnly, cache.TerminalsOnly, cache.Filter, cache.Both}
-	err := s.again(ctx, stirPause, func(n int) error { return to(all[n%len(all)]) })
-	return errors.Join(err, to(cache.Both))
+	_, err := gateway.AdminReload(ctx, g.socket())
+	return err
 }
 
 // feeding sends a stream of changes of media, each when the one before is

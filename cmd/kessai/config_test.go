@@ -148,6 +148,10 @@ func TestBadConfiguration(t *testing.T) {
 		"framing":           {file: "iso: {listeners: [{framing: odd}]}", code: exitConfig, want: "iso.listeners[0].framing"},
 		"frame":             {file: "iso: {listeners: [{max_frame: 1}]}", code: exitConfig, want: "iso.listeners[0].max_frame: must be 64 to 9990"},
 		"short key":         {env: []string{"KESSAI_KEYS_PAN=abcd1234"}, code: exitConfig, want: "keys.pan: must be at least 32 bytes"},
+		"mode":              {set: []string{"cache.mode=all"}, code: exitConfig, want: "cache.mode: must be both, media-only, terminals-only or filter"},
+		"no dialogue":       {set: []string{"dialogue.max_open=0"}, code: exitConfig, want: "dialogue.max_open: must be more than zero"},
+		"short admin key":   {env: []string{"KESSAI_KEYS_ADMIN=abcd1234"}, code: exitConfig, want: "keys.admin: must be 32 to 128 characters"},
+		"admin key by flag": {set: []string{"keys.admin=" + key}, code: exitUsage, want: "keys.admin_file or KESSAI_KEYS_ADMIN"},
 		"key and file":      {env: []string{"KESSAI_KEYS_API=" + key, "KESSAI_KEYS_API_FILE=f"}, code: exitConfig, want: "keys.api: stands beside"},
 	} {
 		t.Run(name, func(t *testing.T) {

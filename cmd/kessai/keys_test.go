@@ -61,3 +61,37 @@ func TestKeysGoWithTheirRegistry(t *testing.T) {
 		t.Fatalf("with its own keys again: %v", err)
 	}
 }
+
+// TestAdminKeyComesFromItsFile: one that others can read, or that is too short, is
+// none, and without a setting none is made.
+func TestAdminKeyComesFromItsFile(t *testing.T) {
+	dir := t.TempDir()
+	c := &Config{Data: dir}
+	if key, err := c.adminKey(); err != nil || key != "" {
+		t.Errorf("without a setting: %v, %v", key != "", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "keys")); err == nil {
+		t.Error("a key was made")
+	}
+	c.Keys.AdminFile = filepath.Join(dir, "admin.key")
+	for content, fine := range map[string]bool{
+		strings.Repeat("k", 32) + "\n": true, strings.Repeat("k", 128): true,
+		strings.Repeat("k", 31): false, strings.Repeat("k", 129): false, strings.Repeat("k k", 20): false, strings.Repeat("é", 20): false, "": false,
+	} {
+		writeTest(t, c.Keys.AdminFile, content)
+		key, err := c.adminKey()
+		if (err == nil) != fine || fine && key.Reveal() != strings.TrimSpace(content) {
+			t.Errorf("a key of %d bytes: %v", len(content), err)
+		}
+		if err != nil && content != "" && strings.Contains(err.Error(), content) {
+			t.Error("the error shows the key")
+		}
+	}
+	writeTest(t, c.Keys.AdminFile, strings.Repeat("k", 40))
+	if err := os.Chmod(c.Keys.AdminFile, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.adminKey(); err == nil {
+		t.Error("a key that others can read was used")
+	}
+}

@@ -182,6 +182,30 @@ func TestV1_ReloadUnderLoad(t *testing.T) {
 	t.Logf("%d answers", answers.Load())
 }
 
+// TestV1_WhatIsTooOldApprovesNothing: a shorter max_age takes effect on reload.
+// Nothing is approved, and readiness says so, until it is longer again.
+func TestV1_WhatIsTooOldApprovesNothing(t *testing.T) {
+	g := startLive(t)
+	client := g.dial(t)
+	for _, c := range []struct {
+		maxAge, code string
+		ready        int
+	}{{"10m", "00", http.StatusOK}, {"1ns", "96", http.StatusServiceUnavailable}, {"1h", "00", http.StatusOK}} {
+		writeTest(t, g.config, fmt.Sprintf("data: %s\niso: {listeners: [{address: '127.0.0.1:0'}]}\ncache: {max_age: %s}\n", g.data, c.maxAge))
+		if out, err := g.run(t, "", "reload"); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		g.expectCode(t, client, "AOI00001", "4242424242424242", c.code)
+		code, body, err := g.admin("GET", "/readyz", "")
+		if err != nil || code != c.ready || (code != http.StatusOK) != strings.Contains(body, "nothing is approved any more") {
+			t.Errorf("max_age %s: /readyz answers %d %s, %v", c.maxAge, code, body, err)
+		}
+		if _, body, err := g.admin("GET", "/v1/admin/validity", ""); err != nil || strings.Contains(body, `"stale":true`) != (c.code == "96") {
+			t.Errorf("max_age %s: %s, %v", c.maxAge, body, err)
+		}
+	}
+}
+
 // await waits until the gateway works in a mode, and for something besides.
 func (g *liveGateway) await(t *testing.T, mode string, besides func() bool) {
 	t.Helper()

@@ -18,8 +18,9 @@ import (
 
 func purseCommand() *cobra.Command {
 	return group(&cobra.Command{
-		Use:   "purse",
-		Short: "Make media that carry e-money",
+		Use:     "purse",
+		Short:   "Make media that carry e-money",
+		Example: "  kessai purse issue --data kessai-data --out media.jsonl numbers.txt",
 		Long: `A medium that carries e-money has a key of its own and a state; docs/PURSE.md
 describes both.`,
 	}, purseIssueCommand())
