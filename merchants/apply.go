@@ -224,6 +224,9 @@ func (s *changeSet) load(key []byte) (c changed, err error) {
 		return c, err
 	}
 	c.now = c.base
+	if !s.v.changes {
+		return c, nil
+	}
 	if c.later, err = getValue(s.v.top, laterKey(key)); err != nil || c.later == nil {
 		return c, err
 	}

@@ -9,8 +9,17 @@ import (
 // about to look at the records, and to replace some.
 func (r *Registry) hold() {
 	r.writing <- struct{}{}
-	r.underWay = true
+	r.setUnderWay(true)
 	<-r.writing
+}
+
+// setUnderWay takes viewing besides writing, so that whoever has either may read
+// it. A view that has an older registry than the last fold then knows to look for
+// changes, too.
+func (r *Registry) setUnderWay(is bool) {
+	r.viewing.Lock()
+	defer r.viewing.Unlock()
+	r.underWay = is
 }
 
 // fold puts the changes that came while an import ran into their records, on top
@@ -26,7 +35,7 @@ func (r *Registry) fold() error {
 			return fmt.Errorf("the changes that came during the import are in force, but could not be put in their places: %w", err)
 		}
 		if n == 0 {
-			r.underWay = false
+			r.setUnderWay(false)
 			return nil
 		}
 		r.step("folded")

@@ -15,7 +15,10 @@ import (
 // reading is the registry at one moment: the records, and on top of them the
 // changes that wait for an import to end. While an import puts its records in
 // their places, base is of the time before it.
-type reading struct{ base, top *badger.Txn }
+type reading struct {
+	base, top *badger.Txn
+	changes   bool // there may be some that wait
+}
 
 // pinned is a transaction that several readings share.
 type pinned struct {
@@ -40,7 +43,7 @@ func (r *Registry) view(f func(reading) error) error {
 	r.readers.Add(1)
 	defer r.readers.Done()
 	top := r.db.NewTransaction(false)
-	v, pin := reading{top, top}, r.pinned
+	v, pin := reading{top, top, r.underWay}, r.pinned
 	if pin != nil {
 		pin.refs.Add(1)
 		v.base = pin.txn
@@ -74,8 +77,8 @@ func (r *Registry) unpin() {
 // get gives a record with the change that waits for it; nil where there is none.
 func (v reading) get(key []byte) ([]byte, error) {
 	value, err := getValue(v.base, key)
-	if err != nil || value == nil {
-		return nil, err
+	if err != nil || value == nil || !v.changes {
+		return value, err
 	}
 	later, err := getValue(v.top, laterKey(key))
 	if err != nil || later == nil {

@@ -174,11 +174,11 @@ func (r *Registry) finish(st state) (whole bool, err error) {
 	defer func() { <-r.writing }()
 	now := r.db.NewTransaction(false)
 	defer now.Discard()
-	n, whole, err := r.imported(st, reading{now, now})
+	n, whole, err := r.imported(st, reading{now, now, true})
 	if err != nil {
 		return false, err
 	}
-	t, err := r.begin(reading{now, now})
+	t, err := r.begin(reading{now, now, true})
 	if err != nil {
 		return false, err
 	}

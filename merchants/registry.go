@@ -54,14 +54,14 @@ type Registry struct {
 	o    Options
 
 	importing sync.Mutex    // held by the one import that runs
-	writing   chan struct{} // full while somebody changes what the store says of itself; guards seal and the next two
-	underWay  bool          // an import is: changes go beside the records
+	writing   chan struct{} // full while somebody changes what the store says of itself; guards seal, broken and underWay
 	broken    error         // what made it unknown what the store has; nothing is changed any more
 	queue     queue         // of changes
 
-	viewing sync.RWMutex // held for moments: guards pinned, and what readers are let in
-	pinned  *pinned      // what is read while an import puts its records in their places
-	readers sync.WaitGroup
+	viewing  sync.RWMutex // held for moments: guards pinned, underWay, and what readers are let in
+	pinned   *pinned      // what is read while an import puts its records in their places
+	underWay bool         // an import is, or was when the store was left: changes go, or are, beside the records
+	readers  sync.WaitGroup
 
 	loading sync.Mutex // held by the one load that runs
 	follow  follow
@@ -150,7 +150,7 @@ func openFiles(o Options, batch int, step func(string)) (_ *Registry, err error)
 	dir := filepath.Join(o.Dir, "registry")
 	r := &Registry{
 		o: o, dir: dir, batch: batch, step: step,
-		seal: seal{path: filepath.Join(dir, "seal")}, writing: make(chan struct{}, 1),
+		seal: seal{path: filepath.Join(dir, "seal")}, writing: make(chan struct{}, 1), underWay: true,
 	}
 	defer func() {
 		if err != nil {

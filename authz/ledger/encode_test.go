@@ -83,6 +83,10 @@ func FuzzBlock(f *testing.F) {
 	f.Add(uint32(3), appendTx(body, &tx, []byte("note")))
 	f.Add(uint32(1), appendExpire(nil, 1))
 	f.Add(uint32(1), appendAlias(nil, 1, Name{}))
+	load := Tx{ID: 1, Kind: kessai.Load, Customer: 2, Purse: 3, Currency: kessai.JPY, Requested: 500, Amount: 500, Available: 500, Counter: 1}
+	told := Tx{ID: 2, Kind: kessai.PurseSettlement, Purse: 3, Currency: kessai.JPY, Original: 1, Requested: 500, Amount: 500, Available: 500, Counter: 2}
+	media := appendAccount(body[:len(body):len(body)], &AccountSpec{Name: PurseName(kessai.MediumID{1}), Kind: EMoneyAccount, Currency: kessai.JPY})
+	f.Add(uint32(5), appendTx(appendTx(media, &load, nil), &told, nil))
 	f.Fuzz(func(t *testing.T, count uint32, body []byte) {
 		if len(body) > maxBlock {
 			return
@@ -106,6 +110,8 @@ func FuzzBlock(f *testing.F) {
 // name; its digest is not kept.)
 func FuzzRow(f *testing.F) {
 	tx := fullTx()
+	f.Add(appendRow(nil, &tx))
+	tx.Kind, tx.Purse, tx.Counter, tx.Before = kessai.Load, 7, 8, 9
 	f.Add(appendRow(nil, &tx))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		d := decoder{b: raw}

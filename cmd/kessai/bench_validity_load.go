@@ -167,7 +167,7 @@ func (v *validator) stirred(ctx context.Context, c *child, what string, rate flo
 }
 
 // settlings is for how many durations load is put to the gateway before the phases.
-const settlings = 4
+const settlings = 2
 
 // minTurns is how often load is put to the gateway in each phase of a round, and
 // maxTurns how often at most for something to happen once.
