@@ -138,7 +138,7 @@ func docsOperationOf(method, path string, item, op docsNode) docsOperation {
 	}
 	for status, r := range op.get("responses").members() {
 		response := docsResponse{Status: status, Description: r.prose("description")}
-		response.Body, response.Examples = docsContent(r.get("content"), o.Summary+", answer")
+		response.Body, response.Examples = docsContent(r.get("content"), o.Summary+", answer "+status)
 		if status != "200" && status != "201" {
 			response.Body, response.Examples = "", nil // they are all problems
 		}
