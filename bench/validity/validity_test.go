@@ -161,7 +161,7 @@ func TestV3_JudgingAllocatesNothing(t *testing.T) {
 			}
 			i++
 		})
-		if n != 0 || wrong > 0 {
+		if n != 0 && !raceEnabled || wrong > 0 {
 			t.Errorf("%s: %v allocations, %d wrong", name, n, wrong)
 		}
 	}
@@ -198,7 +198,8 @@ func TestRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if res.Wrong > 0 || res.Asked == 0 || res.Allocs > 0.01 { // the stores allocate beside it
+	allocates := res.Allocs > 0.01 && !raceEnabled // the stores allocate beside it
+	if res.Wrong > 0 || res.Asked == 0 || allocates {
 		t.Errorf("%d of %d verdicts were wrong, %v allocations", res.Wrong, res.Asked, res.Allocs)
 	}
 	for _, name := range res.ModeOrder() {

@@ -1,0 +1,5 @@
+//go:build !race
+
+package validity
+
+const raceEnabled = false
