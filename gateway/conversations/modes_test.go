@@ -110,8 +110,8 @@ func TestV_ModesNeverDifferInOutcome(t *testing.T) {
 			}
 		})
 		q.booksAgree()
-		if len(q.sales) < 10 {
-			t.Errorf("only %d sales were approved", len(q.sales))
+		if len(q.sales) == 0 {
+			t.Error("no sale was approved: nothing was shown")
 		}
 	})
 }
