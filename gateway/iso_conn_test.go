@@ -204,6 +204,7 @@ func TestISO_TooManyConnections(t *testing.T) {
 	bubble(t, limit, func(t *testing.T, l *pipeListener, s *ISO, g gate, m *Metrics) {
 		first, second := newISOTerminal(t, l.dial()), newISOTerminal(t, l.dial())
 		newISOTerminal(t, l.dial()).gone()
+		synctest.Wait() // it is counted after it is closed
 		expectCount(t, m, "kessai_iso_connections_refused_total", 1, "reason=too_many")
 		first.nc.Close()
 		synctest.Wait()
