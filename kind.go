@@ -25,6 +25,11 @@ const (
 	PursePurchase         // 0200, 00 from account 60: pays with the value on a medium
 	PurseInquiry          // 0100 or 0200, 31 of account 60: what is on a medium
 	PurseSettlement       // 0220, 40 or 00 with account 60: the medium's counter tells what was written
+	Approval              // the customer says yes to a waiting payment
+	Cancellation          // a waiting payment ends without money
+	Claim                 // a customer takes a waiting payment that named none
+	SignIn                // a customer proves who they are, without a payment
+	Unlock                // what a customer got wrong is forgotten
 	numKinds
 )
 
@@ -32,6 +37,7 @@ var kindNames = [numKinds]string{
 	"none", "purchase", "cash_back", "refund", "balance_inquiry", "verification",
 	"pre_authorization", "increment", "completion", "release", "reversal",
 	"load", "unload", "purse_purchase", "purse_inquiry", "purse_settlement",
+	"approval", "cancellation", "claim", "sign_in", "unlock",
 }
 
 // Kinds lists every kind of transaction, in the order of their numbers.
@@ -62,6 +68,10 @@ func ParseKind(s string) (Kind, bool) {
 
 // OnPurse reports whether the kind is about the value that a medium carries.
 func (k Kind) OnPurse() bool { return k >= Load && k <= PurseSettlement }
+
+// OfCustomer reports whether the kind is what a customer does on their own phone,
+// or what is done for them. No terminal can ask for it.
+func (k Kind) OfCustomer() bool { return k >= Approval && k <= Unlock }
 
 // FollowsUp reports whether the kind always names an earlier transaction.
 // A refund may name one, and need not.
@@ -94,22 +104,26 @@ const (
 	InvalidMerchant        ResponseCode = 3
 	PickUpCard             ResponseCode = 4
 	DoNotHonour            ResponseCode = 5
+	RequestInProgress      ResponseCode = 9
 	PartialApproval        ResponseCode = 10
 	InvalidTransaction     ResponseCode = 12
 	InvalidAmount          ResponseCode = 13
 	InvalidCardNumber      ResponseCode = 14
+	CustomerCancellation   ResponseCode = 17
 	NoSuchRecord           ResponseCode = 25
 	FormatError            ResponseCode = 30
 	LostCard               ResponseCode = 41
 	StolenCard             ResponseCode = 43
 	InsufficientFunds      ResponseCode = 51
 	ExpiredCard            ResponseCode = 54
+	WrongProof             ResponseCode = 55
 	NotPermittedToCard     ResponseCode = 57
 	NotPermittedToTerminal ResponseCode = 58
 	AmountLimit            ResponseCode = 61
 	SecurityViolation      ResponseCode = 63
 	CountLimit             ResponseCode = 65
 	TooLate                ResponseCode = 68
+	TriesExceeded          ResponseCode = 75
 	NoReasonToDecline      ResponseCode = 85
 	DuplicateTransmission  ResponseCode = 94
 	SystemMalfunction      ResponseCode = 96
@@ -120,22 +134,26 @@ var codeTexts = map[ResponseCode]string{
 	InvalidMerchant:        "invalid merchant",
 	PickUpCard:             "keep the card",
 	DoNotHonour:            "do not honour",
+	RequestInProgress:      "waiting for the customer",
 	PartialApproval:        "approved for a part of the amount",
 	InvalidTransaction:     "invalid transaction",
 	InvalidAmount:          "invalid amount",
 	InvalidCardNumber:      "invalid card number",
+	CustomerCancellation:   "cancelled by the customer",
 	NoSuchRecord:           "no such record",
 	FormatError:            "format error",
 	LostCard:               "lost card, keep it",
 	StolenCard:             "stolen card, keep it",
 	InsufficientFunds:      "insufficient funds",
 	ExpiredCard:            "expired card",
+	WrongProof:             "wrong password or PIN",
 	NotPermittedToCard:     "transaction not permitted to this card",
 	NotPermittedToTerminal: "transaction not permitted to this terminal",
 	AmountLimit:            "exceeds an amount limit",
 	SecurityViolation:      "security violation",
 	CountLimit:             "exceeds a count limit",
 	TooLate:                "too late: the hold has ended",
+	TriesExceeded:          "too many wrong tries",
 	NoReasonToDecline:      "no reason to decline",
 	DuplicateTransmission:  "duplicate transmission with different content",
 	SystemMalfunction:      "system malfunction, nothing was done",
