@@ -28,6 +28,8 @@ type Config struct {
 	Dialogue    DialogueConfig `yaml:"dialogue"`
 	Budget      string         `yaml:"budget"` // path of a file; empty: configs/budget.yaml as it was built in
 	Purse       PurseConfig    `yaml:"purse"`
+	Phone       PhoneConfig    `yaml:"phone"`
+	Rates       RatesConfig    `yaml:"rates"`
 	Log         LogConfig      `yaml:"log"`
 	Keys        KeysConfig     `yaml:"keys"`
 	Admin       AdminConfig    `yaml:"admin"`
@@ -49,6 +51,7 @@ type HTTPConfig struct {
 	IdleTimeout    time.Duration `yaml:"idle_timeout"`
 	MaxConnections int           `yaml:"max_connections"`
 	MaxInFlight    int           `yaml:"max_in_flight"`
+	MaxWaiting     int           `yaml:"max_waiting"`
 }
 
 // HTTPTLS names the PEM files of the JSON listener.
@@ -126,6 +129,8 @@ type KeysConfig struct {
 	APIFile   string        `yaml:"api_file"`
 	Purse     kessai.Secret `yaml:"purse"`
 	PurseFile string        `yaml:"purse_file"`
+	Phone     kessai.Secret `yaml:"phone"`
+	PhoneFile string        `yaml:"phone_file"`
 	Admin     kessai.Secret `yaml:"admin"`
 	AdminFile string        `yaml:"admin_file"`
 }
@@ -201,6 +206,9 @@ func (c *Config) Validate() error {
 	positive("cache.max_age", int64(c.Cache.MaxAge))
 	positive("dialogue.timeout", int64(c.Dialogue.Timeout))
 	positive("dialogue.max_open", int64(c.Dialogue.MaxOpen))
+	positive("http.max_waiting", int64(c.HTTP.MaxWaiting))
+	errs = append(errs, c.Phone.validate()...)
+	positive("rates.max_age", int64(c.Rates.MaxAge))
 	if c.Purse.MaxBalance < 1 || c.Purse.MaxBalance > kessai.MaxAmount {
 		bad("purse.max_balance", "must be 1 to %d minor units", int64(kessai.MaxAmount))
 	}
@@ -219,7 +227,8 @@ func (k KeysConfig) validate() (errs []error) {
 		check func(kessai.Secret) error
 	}{
 		{"keys.pan", k.PAN, k.PANFile, checkKey}, {"keys.api", k.API, k.APIFile, checkKey},
-		{"keys.purse", k.Purse, k.PurseFile, checkKey}, {"keys.admin", k.Admin, k.AdminFile, checkAdminKey},
+		{"keys.purse", k.Purse, k.PurseFile, checkKey}, {"keys.phone", k.Phone, k.PhoneFile, checkKey},
+		{"keys.admin", k.Admin, k.AdminFile, checkAdminKey},
 	} {
 		if s.value == "" {
 			continue
