@@ -19,10 +19,14 @@ type Amount struct {
 const MaxAmount = 999_999_999_999
 
 // String gives the amount as people write it, for example 4.50 EUR.
-func (a Amount) String() string {
+func (a Amount) String() string { return a.Decimal() + " " + a.Currency.String() }
+
+// Decimal gives the number alone, with the decimals that ISO 4217 gives the
+// currency and a point, for example 4.50.
+func (a Amount) Decimal() string {
 	exp := a.Currency.Exponent()
 	if exp == 0 {
-		return strconv.FormatInt(a.Value, 10) + " " + a.Currency.String()
+		return strconv.FormatInt(a.Value, 10)
 	}
 	sign, digits := "", strconv.FormatUint(abs(a.Value), 10)
 	if a.Value < 0 {
@@ -32,7 +36,7 @@ func (a Amount) String() string {
 		digits = "0" + digits
 	}
 	cut := len(digits) - exp
-	return sign + digits[:cut] + "." + digits[cut:] + " " + a.Currency.String()
+	return sign + digits[:cut] + "." + digits[cut:]
 }
 
 func abs(v int64) uint64 {

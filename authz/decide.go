@@ -22,12 +22,15 @@ func Decide(r *Request, f *Facts) kessai.ResponseCode {
 		return code
 	}
 	switch r.Kind {
-	case kessai.Completion, kessai.Release, kessai.Reversal, kessai.PurseSettlement:
+	case kessai.Completion, kessai.Release, kessai.Reversal, kessai.PurseSettlement, kessai.Cancellation:
 		return kessai.Approved // what was approved is carried out, whatever became of the card
 	case kessai.Refund:
 		if !r.standsAlone() {
 			return kessai.Approved
 		}
+	}
+	if r.Confirm != nil {
+		return decideConfirm(r, f)
 	}
 	return decideMedium(r, f)
 }
@@ -39,7 +42,7 @@ func (r *Request) standsAlone() bool { return r.Original.ID == 0 && r.Original.A
 // taken or held, or tells what a medium wrote. That is never refused to a merchant
 // or terminal that was blocked meanwhile.
 func (r *Request) givesBack() bool {
-	return r.Kind == kessai.Reversal || r.Kind == kessai.Release || r.Kind == kessai.PurseSettlement
+	return r.Kind == kessai.Reversal || r.Kind == kessai.Release || r.Kind == kessai.PurseSettlement || r.Kind == kessai.Cancellation
 }
 
 // decideAsker judges merchant and terminal.
@@ -91,7 +94,7 @@ func decideForm(r *Request, f *Facts) kessai.ResponseCode {
 		if code := decidePurse(r); code != kessai.Approved {
 			return code
 		}
-	case r.Kind.FollowsUp():
+	case r.Kind.FollowsUp() || r.Kind == kessai.Cancellation:
 		if r.standsAlone() {
 			return kessai.NoSuchRecord
 		}

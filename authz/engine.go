@@ -11,23 +11,11 @@ package authz
 import (
 	"context"
 	"sync"
-	"time"
 
-	"kessai"
+	"kessai/authz/confirm"
 	"kessai/authz/ledger"
 	"kessai/cache"
 )
-
-// Options configures an engine.
-type Options struct {
-	Acquirer kessai.AcquirerID                         // takes the place of a missing DE32
-	HoldFor  time.Duration                             // how long a pre-authorization stands
-	MaxAge   time.Duration                             // a cache older than this approves nothing; zero: any age will do
-	Observe  func(stage Stage, d time.Duration, n int) // told how long a stage took for n requests; may be nil
-	Registry Registry                                  // asked for what memory does not know
-	Dialogue DialogueOptions
-	Purse    PurseOptions
-}
 
 // Engine carries out transactions. It may be used from many goroutines at once.
 type Engine struct {
@@ -36,19 +24,20 @@ type Engine struct {
 	o     Options
 	work  sync.Pool // of *work
 	talks *dialogues
+	room  *confirm.Room[ledger.Tx] // who waits for a customer's word
+	count phoneCounts
 	limit ageLimit
 }
 
 // New makes an engine on a book and a cache.
 func New(book *ledger.Book, valid *cache.Cache, o Options) *Engine {
-	if o.Observe == nil {
-		o.Observe = func(Stage, time.Duration, int) {}
-	}
+	o.defaults()
 	e := &Engine{
 		book: book, valid: valid, o: o, talks: newDialogues(o.Dialogue),
 		work: sync.Pool{New: func() any { return new(work) }},
 	}
 	e.SetMaxAge(o.MaxAge)
+	e.openRoom()
 	return e
 }
 
@@ -63,9 +52,9 @@ func (e *Engine) Authorize(ctx context.Context, asks []Ask) {
 		a := &asks[i]
 		facts := e.judge(&a.Request) // who asks, with what: memory, and the registry for what it lacks
 		w.lap(StageJudge)
-		code := Decide(&a.Request, &facts) // pure: may it be done, as far as that tells
-		if facts.stranger(&a.Request) {
-			a.Reply = Reply{Code: code}
+		code := Decide(&a.Request, &facts)                     // pure: may it be done, as far as that tells
+		if facts.stranger(&a.Request) || !e.prompt(a, &code) { // what a customer is to confirm, and room to wait
+			a.Reply.Code = code
 			continue
 		}
 		e.op(w.add(a), &a.Request, &facts, code)
@@ -74,5 +63,6 @@ func (e *Engine) Authorize(ctx context.Context, asks []Ask) {
 	err := e.book.CommitAll(ctx, w.tasks) // is the money there, is it a repeat; then on disk
 	w.lap(StageCommit)
 	w.answer(err)
+	e.tell(asks)         // the holds are on disk: now the customers are asked, and the terminals wait
 	e.talks.settle(asks) // a dialogue ends with its transaction
 }

@@ -112,4 +112,7 @@ func (e *Engine) op(op *ledger.Op, r *Request, f *Facts, code kessai.ResponseCod
 	if r.Purse != nil {
 		e.onPurse(op, r)
 	}
+	if r.Confirm != nil {
+		e.onPhone(op, r)
+	}
 }

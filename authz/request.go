@@ -48,6 +48,7 @@ type Request struct {
 	BodyDigest     [16]byte // of all that was sent under the idempotency key
 	Original       Original
 	Dialogue       *InDialogue  // nil: the one-message form
+	Confirm        *Confirm     // the customer is to confirm it; nil: nobody is asked
 	Purse          *purse.State // what the medium says of the value on it; nil: nothing
 	Note           []byte       // item lines and the like, kept with the transaction
 	Received       time.Time    // the gateway's clock
@@ -60,6 +61,7 @@ type Reply struct {
 	Code     kessai.ResponseCode
 	Replayed bool         // this very attempt was answered before; this is that answer
 	Order    *purse.Order // what the medium is to write; nil: nothing
+	Refusal  *Refusal     // why nothing was recorded of what a customer was to confirm
 }
 
 // names gives the names under which the book is to know the attempt.
@@ -70,6 +72,13 @@ func (r *Request) names(own kessai.AcquirerID) (n [2]ledger.Name) {
 	if r.IdempotencyKey != "" {
 		b := append([]byte("idempotency\x00"), r.Merchant[:]...)
 		n[1] = ledger.Name{Key: truncated(append(b, r.IdempotencyKey...)), Digest: r.BodyDigest}
+	}
+	if r.Confirm != nil && r.Confirm.Reference != "" {
+		at := 0
+		if n[0].Key != (ledger.Key{}) && n[1].Key == (ledger.Key{}) {
+			at = 1
+		}
+		n[at] = ledger.Name{Key: r.saleKey(), Digest: r.digest()}
 	}
 	return n
 }
@@ -125,6 +134,9 @@ func (r *Request) digest() [16]byte {
 	if r.Purse != nil {
 		n = append(n, r.Purse.MAC[:8]...)
 	}
+	if r.Confirm != nil {
+		n = r.Confirm.appendTo(n)
+	}
 	return truncated(n)
 }
 
@@ -143,7 +155,7 @@ func MTI(k kessai.Kind) [4]byte {
 		return [4]byte([]byte("0100"))
 	case kessai.Completion, kessai.Release, kessai.PurseSettlement:
 		return [4]byte([]byte("0220"))
-	case kessai.Reversal:
+	case kessai.Reversal, kessai.Cancellation:
 		return [4]byte([]byte("0400"))
 	}
 	return [4]byte([]byte("0200"))

@@ -8,8 +8,6 @@
 package customers
 
 import (
-	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"unicode"
@@ -52,6 +50,12 @@ type Customer struct {
 	Currency  kessai.Currency // of the account; fixed once the account is open
 	Opening   int64           // minor units; put in when the account is new, never again
 	Overdraft int64           // minor units; how far below zero the balance may go
+
+	// Each of these may be empty.
+	Phone    string // E.164, for example +493023125001
+	Email    string
+	Bank     Bank
+	Verifier Verifier // of the password that payments are confirmed with
 }
 
 // MaxBalance is the largest opening balance, overdraft or daily total, in minor
@@ -75,7 +79,20 @@ func (c Customer) Validate() error {
 	if c.Overdraft < 0 || c.Overdraft > MaxBalance {
 		return fmt.Errorf("overdraft must be 0 to %d minor units", int64(MaxBalance))
 	}
-	return nil
+	if c.Phone != "" {
+		if err := ValidatePhone(c.Phone); err != nil {
+			return err
+		}
+	}
+	if c.Email != "" {
+		if err := ValidateEmail(c.Email); err != nil {
+			return err
+		}
+	}
+	if err := c.Bank.Validate(); err != nil {
+		return err
+	}
+	return c.Verifier.validate()
 }
 
 // MaxNameLength is the longest name of a customer or merchant, in characters.
@@ -110,49 +127,6 @@ const KeyPrefix = "customer/"
 
 // Key gives the key of a customer in the store.
 func Key(id ID) []byte { return []byte(KeyPrefix + string(id)) }
-
-// A customer is stored in a fixed form, since there may be millions:
-//
-//	0     form of the record, 1
-//	1-2   currency
-//	3-10  opening balance
-//	11-18 overdraft
-//	19-   name
-const (
-	customerForm  = 1
-	customerFixed = 19
-)
-
-// Encode gives the value that is stored under [Key].
-func (c Customer) Encode() []byte {
-	b := make([]byte, 0, customerFixed+len(c.Name))
-	b = append(b, customerForm)
-	b = binary.BigEndian.AppendUint16(b, uint16(c.Currency))
-	b = binary.BigEndian.AppendUint64(b, uint64(c.Opening))
-	b = binary.BigEndian.AppendUint64(b, uint64(c.Overdraft))
-	return append(b, c.Name...)
-}
-
-// ErrCustomer says that a stored customer cannot be read.
-var ErrCustomer = errors.New("customer record cannot be read")
-
-// Decode reads what [Key] and [Customer.Encode] wrote.
-func Decode(key, value []byte) (Customer, error) {
-	id, ok := bytes.CutPrefix(key, []byte(KeyPrefix))
-	if !ok || len(value) <= customerFixed || value[0] != customerForm {
-		return Customer{}, ErrCustomer
-	}
-	c := Customer{
-		ID: ID(id), Name: string(value[customerFixed:]),
-		Currency:  kessai.Currency(binary.BigEndian.Uint16(value[1:])),
-		Opening:   int64(binary.BigEndian.Uint64(value[3:])),
-		Overdraft: int64(binary.BigEndian.Uint64(value[11:])),
-	}
-	if c.Validate() != nil {
-		return Customer{}, ErrCustomer
-	}
-	return c, nil
-}
 
 // Get finds a customer; false where there is none.
 func Get(txn *badger.Txn, id ID) (c Customer, ok bool, err error) {

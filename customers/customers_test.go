@@ -31,9 +31,11 @@ func kept() customers.Medium {
 }
 
 func TestRecordsRoundTrip(t *testing.T) {
-	got, err := customers.Decode(customers.Key(suzuki.ID), suzuki.Encode())
-	if err != nil || got != suzuki {
-		t.Errorf("customer: %+v, %v", got, err)
+	for name, c := range full(t) {
+		got, err := customers.Decode(customers.Key(c.ID), c.Encode())
+		if err != nil || got != c {
+			t.Errorf("customer with %s: %+v, %v", name, got, err)
+		}
 	}
 	plain := customers.Medium{ID: kessai.MediumID{9}, Customer: "c", Status: customers.Active}
 	for _, m := range []customers.Medium{card, plain, kept()} {
@@ -45,6 +47,38 @@ func TestRecordsRoundTrip(t *testing.T) {
 	want := ledger.AccountSpec{Name: "customer/1234567890", Kind: ledger.CustomerAccount, Currency: kessai.JPY, Opening: 1235000, Overdraft: 10}
 	if suzuki.Account() != want {
 		t.Errorf("account: %+v", suzuki.Account())
+	}
+}
+
+// full is customers with each of what may be left out, and with all of it.
+func full(t testing.TB) map[string]customers.Customer {
+	v, err := customers.ParseVerifier(pencil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := suzuki
+	all.Name = strings.Repeat("\U0001F600", customers.MaxNameLength) // 256 bytes
+	all.Phone, all.Email, all.Bank, all.Verifier = "+493023125001", "suzuki@example.com", customers.Bank{Code: "9999", Branch: "001", Account: "1234567"}, v
+	only := map[string]customers.Customer{"nothing": suzuki, "all": all}
+	for name, set := range map[string]func(*customers.Customer){
+		"phone":    func(c *customers.Customer) { c.Phone = all.Phone },
+		"email":    func(c *customers.Customer) { c.Email = all.Email },
+		"bank":     func(c *customers.Customer) { c.Bank = all.Bank },
+		"verifier": func(c *customers.Customer) { c.Verifier = all.Verifier },
+	} {
+		c := suzuki
+		set(&c)
+		only[name] = c
+	}
+	return only
+}
+
+// The form of a record that has no more than a name is as it ever was.
+func TestOldCustomerRecordIsRead(t *testing.T) {
+	old := append([]byte{1, 1, 136, 0, 0, 0, 0, 0, 18, 216, 56, 0, 0, 0, 0, 0, 0, 0, 10}, "Suzuki"...)
+	got, err := customers.Decode(customers.Key(suzuki.ID), old)
+	if err != nil || got != suzuki || !bytes.Equal(suzuki.Encode(), old) {
+		t.Errorf("%+v, %v", got, err)
 	}
 }
 
@@ -91,6 +125,9 @@ func TestValidate(t *testing.T) {
 		"large opening":         func(c *customers.Customer) { c.Opening = customers.MaxBalance + 1 },
 		"negative overdraft":    func(c *customers.Customer) { c.Overdraft = -1 },
 		"overdraft without end": func(c *customers.Customer) { c.Overdraft = customers.MaxBalance + 1 },
+		"phone":                 func(c *customers.Customer) { c.Phone = "030 23125001" },
+		"email":                 func(c *customers.Customer) { c.Email = "suzuki" },
+		"half a bank":           func(c *customers.Customer) { c.Bank.Code = "9999" },
 	} {
 		c := suzuki
 		change(&c)
@@ -186,7 +223,7 @@ func TestStore(t *testing.T) {
 }
 
 func TestCustomerRecordThatCannotBeRead(t *testing.T) {
-	key, value := customers.Key(suzuki.ID), suzuki.Encode()
+	key, value, more := customers.Key(suzuki.ID), suzuki.Encode(), full(t)["all"].Encode()
 	changed := func(at int, to byte) []byte {
 		b := bytes.Clone(value)
 		b[at] = to
@@ -201,6 +238,13 @@ func TestCustomerRecordThatCannotBeRead(t *testing.T) {
 		"large overdraft":   {key, changed(11, 0x40)},
 		"line break":        {key, changed(20, '\n')},
 		"key of a medium":   {customers.MediumKey(card.ID), value},
+		"form 2, plain":     {key, changed(0, 2)},
+		"nothing more":      {key, append(append(more[:19:19], 0, 6), "Suzuki\x00\x00\x00\x00\x00"...)},
+		"more, cut":         {key, more[:len(more)-1]},
+		"more, and more":    {key, append(bytes.Clone(more), 0)},
+		"more without end":  {key, more[:40]},
+		"no iterations":     {key, bytes.Replace(more, []byte{0, 0, 16, 0, 16}, []byte{0, 0, 0, 0, 16}, 1)},
+		"few iterations":    {key, bytes.Replace(more, []byte{0, 0, 16, 0, 16}, []byte{0, 0, 15, 0, 16}, 1)},
 		"key without an ID": {customers.Key(""), value},
 	} {
 		if c, err := customers.Decode(c.key, c.value); err == nil {
@@ -213,6 +257,9 @@ func FuzzDecodeCustomer(f *testing.F) {
 	f.Add(suzuki.Encode())
 	f.Add([]byte{})
 	f.Add(suzuki.Encode()[:20])
+	for _, c := range full(f) {
+		f.Add(c.Encode())
+	}
 	f.Fuzz(func(t *testing.T, value []byte) {
 		c, err := customers.Decode(customers.Key(suzuki.ID), value)
 		if err == nil && !bytes.Equal(c.Encode(), value) {

@@ -104,7 +104,7 @@ func TestAdmin_StatusAndRefresh(t *testing.T) {
 }
 
 func TestAdmin_Limits(t *testing.T) {
-	socket, _ := adminTest(t, func(o *AdminOptions) { o.MaxBody, o.Idle = 1000, 200*time.Millisecond })
+	socket, _ := adminTest(t, func(o *AdminOptions) { o.MaxBody = 1000 })
 	_, err := AdminImport(t.Context(), socket, "big", strings.NewReader(strings.Repeat("x", 1001)), nil)
 	if err == nil || !strings.Contains(err.Error(), "larger than 1000 bytes") {
 		t.Errorf("a file that is too large gave %v", err)
@@ -112,6 +112,7 @@ func TestAdmin_Limits(t *testing.T) {
 	if _, err := AdminImport(t.Context(), socket, "fits", strings.NewReader(strings.Repeat("x", 1000)), nil); err != nil {
 		t.Errorf("a file of the largest size gave %v", err)
 	}
+	socket, _ = adminTest(t, func(o *AdminOptions) { o.Idle = 200 * time.Millisecond })
 	silent, silence := io.Pipe()
 	defer silence.Close()
 	if _, err := AdminImport(t.Context(), socket, "silent", silent, nil); err == nil {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,12 +34,17 @@ type HTTPOptions struct {
 	Logger       *slog.Logger     // nil: nothing is logged
 	Now          func() time.Time // nil: time.Now
 
+	Phone *PhoneOptions // the pages for customers' phones and the API behind them; nil: there are none
+
 	// The admin API over HTTP; without both of them there is none.
 	Control  *Control
 	AdminKey kessai.Secret
 
+	Codes PhoneCodes // for payments that customers confirm
+
 	MaxConnections int           // open at once; more get 503 and are closed. Default 4,096
 	MaxInFlight    int           // API requests worked on at once; more get the problem busy. Default 1,024
+	MaxWaiting     int           // requests that wait for a customer at once; more get the problem busy. Default 4,096
 	MaxBody        int           // bytes of one body. Default 64 KiB
 	ReadTimeout    time.Duration // for a request to arrive whole. Default 10 s
 	WriteTimeout   time.Duration // for an answer to be taken. Default 10 s
@@ -66,6 +72,7 @@ func (o *HTTPOptions) setDefaults() error {
 	}
 	defaultTo(&o.MaxConnections, 4096)
 	defaultTo(&o.MaxInFlight, 1024)
+	defaultTo(&o.MaxWaiting, 4096)
 	defaultTo(&o.MaxBody, 64<<10)
 	defaultTo(&o.ReadTimeout, 10*time.Second)
 	defaultTo(&o.WriteTimeout, 10*time.Second)
@@ -85,9 +92,12 @@ type HTTP struct {
 	app      *fiber.App
 	problems *prometheus.CounterVec
 	inFlight chan struct{} // holds one token for each API request that is worked on
+	waiting  chan struct{} // and one for each that waits for a customer
+	ending   chan struct{} // closed when those that wait are to end
 	draining atomic.Bool
 	door     *adminDoor
 	page     docsPage
+	phone    *phoneSide // nil: there is none
 
 	mu        sync.Mutex
 	ended     bool // Shutdown was called
@@ -99,7 +109,7 @@ func NewHTTP(o HTTPOptions) (*HTTP, error) {
 	if err := o.setDefaults(); err != nil {
 		return nil, err
 	}
-	h := &HTTP{o: o, inFlight: make(chan struct{}, o.MaxInFlight)}
+	h := &HTTP{o: o, inFlight: make(chan struct{}, o.MaxInFlight), waiting: make(chan struct{}, o.MaxWaiting), ending: make(chan struct{})}
 	h.door = newAdminDoor(o.Control, o.AdminKey, o.Now)
 	h.problems = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "kessai_http_problems_total", Help: "HTTP requests answered with a problem, by its code.",
@@ -123,9 +133,14 @@ func NewHTTP(o HTTPOptions) (*HTTP, error) {
 	})
 	h.app.Server().CloseOnShutdown = true
 	h.app.Use(h.around)
-	for _, r := range h.routes() {
+	if o.Phone != nil {
+		if h.phone, err = newPhoneSide(h, *o.Phone); err != nil {
+			return nil, err
+		}
+	}
+	for _, r := range h.allRoutes() {
 		h.app.Add(r.method, r.path, named(r.path, r.serve))
-		if r.method == fiber.MethodGet {
+		if r.method == fiber.MethodGet && !strings.HasSuffix(r.path, "/events") { // a stream has no end to tell of
 			h.app.Add(fiber.MethodHead, r.path, named(r.path, r.serve))
 		}
 	}
@@ -138,18 +153,29 @@ type httpRoute struct {
 	serve        fiber.Handler
 }
 
+// allRoutes is the API, and what phones talk to where there is such a side.
+func (h *HTTP) allRoutes() []httpRoute {
+	if h.phone == nil {
+		return h.routes()
+	}
+	return append(h.routes(), h.phone.routes()...)
+}
+
 // routes is the whole API. openapi.yaml says the same, and a test holds the two
 // together.
 func (h *HTTP) routes() []httpRoute {
 	return []httpRoute{
 		{"POST", "/v1/payments", h.post(h.create)},
 		{"GET", "/v1/payments", h.get(h.list)},
-		{"GET", "/v1/payments/:id", h.get(h.show)},
+		{"GET", "/v1/payments/:id", h.show},
+		{"GET", "/v1/payments/:id/events", h.with(h.inFlight, RefusedInFlight, h.watch, mimeEvents)},
+		{"GET", "/v1/payments/:id/receipt", h.with(h.inFlight, RefusedInFlight, h.receipt, receiptTypes...)},
 		{"POST", "/v1/payments/:id/capture", h.post(h.followUp(kessai.Completion))},
 		{"POST", "/v1/payments/:id/increment", h.post(h.followUp(kessai.Increment))},
 		{"POST", "/v1/payments/:id/release", h.post(h.followUp(kessai.Release))},
 		{"POST", "/v1/payments/:id/refund", h.post(h.followUp(kessai.Refund))},
 		{"POST", "/v1/payments/:id/reverse", h.post(h.reverse)},
+		{"POST", "/v1/payments/:id/cancel", h.post(h.cancel)},
 		{"POST", "/v1/payments/:id/confirm", h.post(h.confirm)},
 		{"POST", "/v1/dialogues", h.change(h.atTerminal(kindDialogue, h.open))},
 		{"POST", "/v1/dialogues/:id/transaction", h.post(h.transaction)},
@@ -193,6 +219,9 @@ func (h *HTTP) Drain() { h.draining.Store(true) }
 func (h *HTTP) Shutdown(ctx context.Context) error {
 	h.Drain()
 	h.mu.Lock()
+	if !h.ended {
+		close(h.ending)
+	}
 	h.ended = true
 	listeners := slices.Clone(h.listeners)
 	h.mu.Unlock()

@@ -104,7 +104,9 @@ func (h *HTTP) observe(c *fiber.Ctx, took time.Duration) {
 		route = "none"
 	}
 	method := c.Method()
-	if method != fiber.MethodGet && method != fiber.MethodPost && method != fiber.MethodHead && method != fiber.MethodDelete {
+	switch method {
+	case fiber.MethodGet, fiber.MethodHead, fiber.MethodPost, fiber.MethodPut, fiber.MethodDelete:
+	default:
 		method = "other"
 	}
 	status := c.Response().StatusCode()

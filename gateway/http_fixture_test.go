@@ -73,8 +73,11 @@ func httpMust[T any](t testing.TB) func(T, error) T {
 // newHTTPFixture starts a server; change may alter its options.
 func newHTTPFixture(t testing.TB, change func(*HTTPOptions)) *httpFixture {
 	t.Helper()
+	// What is too large is answered and the connection closed before it is read
+	// to its end. A client that is still writing then may not see the answer, so
+	// this one has room to write every request of the tests in one go.
 	f := &httpFixture{t: t, log: new(httpLog), client: &http.Client{
-		Transport:     &http.Transport{DisableCompression: true},
+		Transport:     &http.Transport{DisableCompression: true, WriteBufferSize: 128 << 10},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 	f.book = httpMust[*ledger.Book](t)(ledger.Open(ledger.Options{Dir: t.TempDir()}))

@@ -44,7 +44,7 @@ func (h *HTTP) list(c *fiber.Ctx, who kessai.MerchantID) error {
 		answer.NextCursor = cursorAfter(found[size-1].ID)
 	}
 	for i := range found {
-		answer.Payments = append(answer.Payments, jsonPaymentOf(&found[i], nil))
+		answer.Payments = append(answer.Payments, h.paymentOf(&found[i], nil))
 	}
 	return writeJSON(c, fiber.StatusOK, answer)
 }
@@ -77,7 +77,7 @@ func (f *listFilter) match(t *ledger.Tx) bool {
 	return (f.kind == kessai.KindNone || f.kind == t.Kind) &&
 		(f.terminal.IsZero() || f.terminal == t.Terminal) &&
 		(f.last4 == kessai.Last4{} || f.last4 == t.Last4) &&
-		(f.code == "" || f.code == t.Code.String()) &&
+		(f.code == "" || f.code == t.Standing().String()) &&
 		(f.status == "" || f.status == jsonStatus(t))
 }
 

@@ -20,12 +20,17 @@ type apiHandler func(c *fiber.Ctx, who kessai.MerchantID) error
 
 // get wraps a reading handler: room, API key, and that JSON can be taken.
 func (h *HTTP) get(serve apiHandler) fiber.Handler {
+	return h.with(h.inFlight, RefusedInFlight, serve, fiber.MIMEApplicationJSON)
+}
+
+// with wraps a handler: room, API key, and that one of the types can be taken.
+func (h *HTTP) with(room chan struct{}, full Refusal, serve apiHandler, types ...string) fiber.Handler {
 	return func(c *fiber.Ctx) error {
 		select {
-		case h.inFlight <- struct{}{}:
-			defer func() { <-h.inFlight }()
+		case room <- struct{}{}:
+			defer func() { <-room }()
 		default:
-			h.o.Metrics.Refused(ledger.WireJSON, RefusedInFlight)
+			h.o.Metrics.Refused(ledger.WireJSON, full)
 			return &problem{code: problemBusy, detail: "As many requests as are allowed are being worked on. Nothing was done."}
 		}
 		who, ok := h.authenticate(c.Get(fiber.HeaderAuthorization))
@@ -33,7 +38,7 @@ func (h *HTTP) get(serve apiHandler) fiber.Handler {
 			return &problem{code: problemUnauthorized, detail: "Send the header Authorization: Bearer, followed by the merchant's API key."}
 		}
 		c.Locals(localMerchant, who.String())
-		if c.Accepts(fiber.MIMEApplicationJSON) == "" {
+		if c.Accepts(types...) == "" {
 			return &problem{code: problemNotAcceptable, field: fiber.HeaderAccept}
 		}
 		return serve(c, who)
@@ -203,6 +208,9 @@ func (h *HTTP) authorize(c *fiber.Ctx, r *authz.Request, start time.Time, path s
 		return h.refusal(c, err)
 	}
 	m.Answered(ledger.WireJSON, r.Kind, reply.Code)
+	if reply.Refusal != nil {
+		return saleRefused(reply.Refusal)
+	}
 	if reply.Code == kessai.DuplicateTransmission && reply.Tx.ID == 0 {
 		return &problem{code: problemReused, detail: "The Idempotency-Key, or the terminal with this STAN and time, stands for a request with other content. Nothing was done."}
 	}
@@ -215,6 +223,9 @@ func (h *HTTP) authorize(c *fiber.Ctx, r *authz.Request, start time.Time, path s
 	if reply.Replayed {
 		m.Replayed(ledger.WireJSON)
 		c.Set(headerIdempotencyReplayed, "true")
+	}
+	if reply.Tx.Asks != kessai.AsksNobody { // it is told as it stands now, whenever it is asked for
+		return h.asked(c, &reply.Tx)
 	}
 	decided := reply.Tx.AsDecided()
 	keepOrder(c, reply.Order)
@@ -243,21 +254,29 @@ func (h *HTTP) refusal(c *fiber.Ctx, err error) *problem {
 
 // answer writes a payment with the items that were kept with it.
 func (h *HTTP) answer(c *fiber.Ctx, status int, t *ledger.Tx) error {
-	var note []byte
-	if t.HasNote {
-		var err error
-		if note, err = h.o.Book.Note(t.ID); err != nil {
-			h.o.Logger.Error("the items of a payment cannot be read", "payment", t.ID.String(), "error", err)
-			return &problem{code: problemInternal}
-		}
+	note, err := h.noteOf(t)
+	if err != nil {
+		return &problem{code: problemInternal}
 	}
 	return h.answerWith(c, status, t, note)
+}
+
+// noteOf reads what was kept with a payment; nil where nothing was.
+func (h *HTTP) noteOf(t *ledger.Tx) ([]byte, error) {
+	if !t.HasNote {
+		return nil, nil
+	}
+	note, err := h.o.Book.Note(t.ID)
+	if err != nil {
+		h.o.Logger.Error("the items of a payment cannot be read", "payment", t.ID.String(), "error", err)
+	}
+	return note, err
 }
 
 func (h *HTTP) answerWith(c *fiber.Ctx, status int, t *ledger.Tx, note []byte) error {
 	start := time.Now()
 	c.Locals(localPayment, t.ID.String())
-	payment := jsonPaymentOf(t, note)
+	payment := h.paymentOf(t, note)
 	payment.PurseOrder = orderKept(c)
 	if err := writeJSON(c, status, payment); err != nil {
 		return err
@@ -278,11 +297,11 @@ func writeJSON(c *fiber.Ctx, status int, v any) error {
 	return nil
 }
 
-// show serves GET /v1/payments/{id}: the payment as it stands now.
-func (h *HTTP) show(c *fiber.Ctx, who kessai.MerchantID) error {
-	t, p := h.find(c, who)
-	if p != nil {
-		return p
+// paymentOf shows a transaction as JSON callers see it.
+func (h *HTTP) paymentOf(t *ledger.Tx, note []byte) jsonPayment {
+	p := jsonPaymentOf(t, note)
+	if t.Asks != kessai.AsksNobody {
+		h.showConfirmation(&p, t, note)
 	}
-	return h.answer(c, fiber.StatusOK, &t)
+	return p
 }

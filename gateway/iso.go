@@ -23,14 +23,17 @@ type ISOOptions struct {
 
 	// Authorize carries out requests that came together: authz.Engine.Authorize.
 	Authorize func(context.Context, []authz.Ask)
-	Engine    *authz.Engine        // opens dialogues, and hears of cards that were kept. Default: neither is served
+	Engine    *authz.Engine        // opens dialogues, hears of cards that were kept, and tells what customers decided. Default: none of it is served
 	Hasher    *kessai.MediumHasher // turns card numbers into medium IDs
 	Acquirer  kessai.AcquirerID    // the gateway's own, which a message need not name
+	Codes     PhoneCodes           // for payments that customers confirm
 
 	RequireSignOn      bool          // refuse financial messages with 58 before sign-on and after sign-off
 	MaxConnections     int           // more are closed at once. Default 1,024
 	MaxInFlight        int           // messages of the whole listener; more are answered with 96. Default 8,192
 	MaxInFlightPerConn int           // messages of one connection; at the bound, reading stops. Default 256
+	MaxWaiting         int           // messages that wait for a customer; more are answered with 09 at once. Default 100,000
+	MaxWaitingPerConn  int           // the same on one connection. Default 16,384
 	MaxFrame           int           // bytes of one message. Default 4,096
 	IdleTimeout        time.Duration // without a message and with none in flight. Default 5 min
 	WriteTimeout       time.Duration // for the other side to take answers. Default 10 s
@@ -56,6 +59,8 @@ func (o *ISOOptions) defaults() error {
 		{"connections", &o.MaxConnections, 1024},
 		{"messages in flight", &o.MaxInFlight, 8192},
 		{"messages in flight on one connection", &o.MaxInFlightPerConn, 256},
+		{"messages that wait", &o.MaxWaiting, 100_000},
+		{"messages that wait on one connection", &o.MaxWaitingPerConn, 16_384},
 		{"frame bytes", &o.MaxFrame, 4096},
 	} {
 		if *n.is < 0 {
@@ -110,8 +115,9 @@ type ISO struct {
 	o        ISOOptions
 	mapper   isoMapper
 	inFlight atomic.Int64
-	pool     sync.Pool // of *isoBatch
-	codecs   sync.Pool // of *isoCodec
+	waiting  atomic.Int64 // messages that wait for a customer
+	pool     sync.Pool    // of *isoBatch
+	codecs   sync.Pool    // of *isoCodec
 
 	ctx  context.Context // of every request; ends when Shutdown's patience does
 	kill context.CancelFunc

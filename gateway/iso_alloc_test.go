@@ -20,7 +20,7 @@ func TestISO_HotPathAllocations(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := &isoTerminal{t: t, dialect: s.o.Dialect}
-	wire := p.frame(sale(p))
+	wire := p.frame(isoSale(p))
 	c := newISOConn(s, &scriptedConn{}, 1)
 	b, x := new(isoBatch), s.codec()
 	decode := func() {
@@ -54,10 +54,10 @@ func TestISO_HotPathAllocations(t *testing.T) {
 	if err := s.o.Dialect.Decode(&reply, b.answers[2:]); err != nil || string(reply.Get(39)) != "00" {
 		t.Fatalf("the answer: %v", err)
 	}
-	if n := testing.AllocsPerRun(100, decode); n != 0 {
+	if n := testing.AllocsPerRun(1_000, decode); n != 0 {
 		t.Errorf("from bytes to request allocates %v times, want 0", n)
 	}
-	if n := testing.AllocsPerRun(100, encode); n != 0 {
+	if n := testing.AllocsPerRun(1_000, encode); n != 0 {
 		t.Errorf("from reply to bytes allocates %v times, want 0", n)
 	}
 }

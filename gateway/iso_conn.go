@@ -51,6 +51,7 @@ type isoConn struct {
 	inFlight atomic.Int64   // messages read and not answered yet
 	room     chan struct{}  // holds a token when one of them has left
 	serving  sync.WaitGroup // goroutines of this connection: see serve
+	waits    isoWaits       // messages that wait for a customer
 	signedOn bool           // the reading goroutine's
 	requests uint64         // the reading goroutine's
 
@@ -67,8 +68,8 @@ func newISOConn(s *ISO, nc net.Conn, id uint64) *isoConn {
 	return c
 }
 
-// busy reports whether a message is in flight.
-func (c *isoConn) busy() bool { return c.inFlight.Load() > 0 }
+// busy reports whether a message is in flight, or waits for a customer.
+func (c *isoConn) busy() bool { return c.inFlight.Load() > 0 || c.waits.any() }
 
 // leave gives the places of n messages back.
 func (c *isoConn) leave(n int) {
@@ -103,6 +104,7 @@ func (c *isoConn) run() {
 	c.serving.Add(1)
 	c.serve()
 	c.serving.Wait()
+	c.abandon()
 	if c.s.o.Engine != nil {
 		c.s.o.Engine.HangUp(c.party)
 	}

@@ -60,6 +60,11 @@ func (g gate) authorize(ctx context.Context, r *authz.Request) (authz.Reply, err
 
 // bubble runs a test on pipes and virtual time.
 func bubble(t *testing.T, limit func(*ISOOptions), f func(t *testing.T, l *pipeListener, s *ISO, g gate, m *Metrics)) {
+	bubbleOn(t, limit, func(l net.Listener) net.Listener { return l }, f)
+}
+
+// bubbleOn does so with something around the listener.
+func bubbleOn(t *testing.T, limit func(*ISOOptions), around func(net.Listener) net.Listener, f func(t *testing.T, l *pipeListener, s *ISO, g gate, m *Metrics)) {
 	synctest.Test(t, func(t *testing.T) {
 		h, err := kessai.NewMediumHasher(bytes.Repeat([]byte{7}, kessai.MinKeyBytes))
 		if err != nil {
@@ -70,11 +75,11 @@ func bubble(t *testing.T, limit func(*ISOOptions), f func(t *testing.T, l *pipeL
 		o := ISOOptions{Authorize: eachAlone(g.authorize), Hasher: h, Metrics: m, IdleTimeout: time.Minute, WriteTimeout: 10 * time.Second}
 		limit(&o)
 		l := newPipeListener()
-		f(t, l, serveISO(t, o, l), g, m)
+		f(t, l, serveISO(t, o, around(l)), g, m)
 	})
 }
 
-func sale(p *isoTerminal) fields {
+func isoSale(p *isoTerminal) fields {
 	return p.financial("0200", "000000", fields{2: suzukiCard, 14: "3912", 4: yen(450), 49: "392"})
 }
 
@@ -101,7 +106,7 @@ func TestISO_IdleConnectionEnds(t *testing.T) {
 func TestISO_WaitingConnectionIsNotIdle(t *testing.T) {
 	bubble(t, func(*ISOOptions) {}, func(t *testing.T, l *pipeListener, s *ISO, g gate, m *Metrics) {
 		p := newISOTerminal(t, l.dial())
-		p.send(sale(p))
+		p.send(isoSale(p))
 		time.Sleep(10 * time.Minute)
 		close(g.open)
 		_ = p.nc.SetReadDeadline(time.Now().Add(isoPatience))
@@ -114,10 +119,10 @@ func TestISO_WaitingConnectionIsNotIdle(t *testing.T) {
 func TestISO_TrickledMessageEnds(t *testing.T) {
 	bubble(t, func(*ISOOptions) {}, func(t *testing.T, l *pipeListener, s *ISO, g gate, m *Metrics) {
 		p := newISOTerminal(t, l.dial())
-		p.send(sale(p))
+		p.send(isoSale(p))
 		began := time.Now()
 		var failed error
-		for _, b := range p.frame(sale(p)) {
+		for _, b := range p.frame(isoSale(p)) {
 			if _, failed = p.nc.Write([]byte{b}); failed != nil {
 				break
 			}
@@ -139,7 +144,7 @@ func TestISO_SlowReaderIsCut(t *testing.T) {
 	bubble(t, func(*ISOOptions) {}, func(t *testing.T, l *pipeListener, s *ISO, g gate, m *Metrics) {
 		close(g.open)
 		p := newISOTerminal(t, l.dial())
-		p.send(sale(p)) // and the answer is not read
+		p.send(isoSale(p)) // and the answer is not read
 		time.Sleep(9 * time.Second)
 		synctest.Wait()
 		expectCount(t, m, "kessai_iso_connections", 1)
@@ -157,12 +162,12 @@ func TestISO_ConnectionBound(t *testing.T) {
 	bubble(t, limit, func(t *testing.T, l *pipeListener, s *ISO, g gate, m *Metrics) {
 		p := newISOTerminal(t, l.dial())
 		for range 4 {
-			p.send(sale(p))
+			p.send(isoSale(p))
 		}
 		synctest.Wait()
 		expectCount(t, m, "kessai_requests_in_flight", 4)
 		_ = p.nc.SetWriteDeadline(time.Now().Add(30 * time.Second))
-		if _, err := p.nc.Write(p.frame(sale(p))); !errors.Is(err, os.ErrDeadlineExceeded) {
+		if _, err := p.nc.Write(p.frame(isoSale(p))); !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Fatalf("a fifth message was read: %v", err)
 		}
 		other := newISOTerminal(t, l.dial())
@@ -184,10 +189,10 @@ func TestISO_ListenerBound(t *testing.T) {
 	limit := func(o *ISOOptions) { o.MaxInFlight = 2 }
 	bubble(t, limit, func(t *testing.T, l *pipeListener, s *ISO, g gate, m *Metrics) {
 		p, q := newISOTerminal(t, l.dial()), newISOTerminal(t, l.dial())
-		p.send(sale(p))
-		q.send(sale(q))
+		p.send(isoSale(p))
+		q.send(isoSale(q))
 		synctest.Wait()
-		third := sale(p)
+		third := isoSale(p)
 		expect(t, p.ask(third), fields{0: "0210", 11: third[11], 39: "96", 37: ""})
 		expectCount(t, m, "kessai_requests_refused_total", 1, "reason=in_flight")
 		close(g.open)
@@ -195,7 +200,7 @@ func TestISO_ListenerBound(t *testing.T) {
 		expect(t, p.receive(), fields{11: "000001", 39: "05"})
 		_ = q.nc.SetReadDeadline(time.Now().Add(isoPatience))
 		expect(t, q.receive(), fields{11: "000001", 39: "05"})
-		expect(t, p.ask(sale(p)), fields{39: "05"})
+		expect(t, p.ask(isoSale(p)), fields{39: "05"})
 	})
 }
 
@@ -219,7 +224,7 @@ func TestISO_TooManyConnections(t *testing.T) {
 func TestISO_ShutdownDrains(t *testing.T) {
 	bubble(t, func(*ISOOptions) {}, func(t *testing.T, l *pipeListener, s *ISO, g gate, m *Metrics) {
 		p, idle := newISOTerminal(t, l.dial()), newISOTerminal(t, l.dial())
-		p.send(sale(p))
+		p.send(isoSale(p))
 		synctest.Wait()
 		done := make(chan error, 1)
 		go func() { done <- s.Shutdown(context.Background()) }()
@@ -231,7 +236,7 @@ func TestISO_ShutdownDrains(t *testing.T) {
 		default:
 		}
 		_ = p.nc.SetWriteDeadline(time.Now().Add(time.Second))
-		if _, err := p.nc.Write(p.frame(sale(p))); err == nil {
+		if _, err := p.nc.Write(p.frame(isoSale(p))); err == nil {
 			t.Error("a message was read after Shutdown")
 		}
 		close(g.open)
@@ -251,7 +256,7 @@ func TestISO_ShutdownRefusesWhatIsReceived(t *testing.T) {
 	limit := func(o *ISOOptions) { o.MaxInFlightPerConn = 1 }
 	bubble(t, limit, func(t *testing.T, l *pipeListener, s *ISO, g gate, m *Metrics) {
 		p := newISOTerminal(t, l.dial())
-		first, second := sale(p), sale(p)
+		first, second := isoSale(p), isoSale(p)
 		p.write(append(p.frame(first), p.frame(second)...))
 		synctest.Wait()
 		done := make(chan error, 1)
@@ -272,7 +277,7 @@ func TestISO_ShutdownRefusesWhatIsReceived(t *testing.T) {
 func TestISO_ShutdownCuts(t *testing.T) {
 	bubble(t, func(*ISOOptions) {}, func(t *testing.T, l *pipeListener, s *ISO, g gate, m *Metrics) {
 		p := newISOTerminal(t, l.dial())
-		p.send(sale(p))
+		p.send(isoSale(p))
 		synctest.Wait()
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()

@@ -47,10 +47,14 @@ func (t *isoMapper) private(r *authz.Request, m *iso8583.Message) isoFault {
 	if len(m.Get(48)) == 0 && !r.Kind.OnPurse() {
 		return isoFault{}
 	}
-	if f := t.dialogue(r, m); f.code != 0 {
-		return f
+	for _, read := range [...]func(*isoMapper, *authz.Request, *iso8583.Message) isoFault{
+		(*isoMapper).dialogue, (*isoMapper).purse, (*isoMapper).confirm,
+	} {
+		if f := read(t, r, m); f.code != 0 {
+			return f
+		}
 	}
-	return t.purse(r, m)
+	return isoFault{}
 }
 
 // dialogue reads the number of the dialogue that a transaction belongs to.

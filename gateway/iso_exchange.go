@@ -265,6 +265,8 @@ func (c *isoConn) decided(b *isoBatch, m isoMessage, x *isoCodec, a *authz.Ask) 
 	metrics := c.s.o.Metrics
 	code, reply := kessai.SystemMalfunction, (*authz.Reply)(nil)
 	switch {
+	case a.Err == nil && c.later(b, m, x, a):
+		return
 	case a.Err == nil:
 		if code, reply = a.Reply.Code, &a.Reply; reply.Replayed {
 			metrics.Replayed(ledger.WireISO)
@@ -298,7 +300,7 @@ func (c *isoConn) noteFault(m isoMessage, x *isoCodec, f isoFault) {
 
 // answer puts the answer to those that are ready.
 func (c *isoConn) answer(b *isoBatch, m isoMessage, x *isoCodec, kind kessai.Kind, code kessai.ResponseCode, reply *authz.Reply) {
-	if c.encode(b, m, x, code, reply, nil) {
+	if c.encode(b, m, x, code, reply, c.s.confirming(reply)) {
 		c.s.o.Metrics.Answered(ledger.WireISO, kind, code)
 		c.logAnswer(b, m, x, kind.String(), code, reply)
 	}

@@ -207,7 +207,7 @@ func (t *isoMapper) card(r *authz.Request, m *iso8583.Message) isoFault {
 		r.Expiry = v
 	}
 	if len(number) == 0 {
-		if mediumOf(r) || r.Kind.FollowsUp() || r.Original != (authz.Original{}) || r.Dialogue != nil {
+		if mediumOf(r) || r.Confirm != nil || r.Kind.FollowsUp() || r.Original != (authz.Original{}) || r.Dialogue != nil {
 			return isoFault{}
 		}
 		return badField(2, "is missing, and so is 35: one of them must carry the card")

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -57,8 +58,8 @@ func testCertificate(t *testing.T) (certFile, keyFile string, c tls.Certificate,
 }
 
 // TestISO_TLS asks over TLS with a client certificate; a client without one, or
-// of an old version, is not served; one that never ends its handshake is cut,
-// and holds up nobody.
+// of an old version, is not served; one that does not begin its handshake holds
+// up nobody.
 func TestISO_TLS(t *testing.T) {
 	certFile, keyFile, cert, pool := testCertificate(t)
 	config, err := TLSConfig(certFile, keyFile, certFile)
@@ -71,7 +72,7 @@ func TestISO_TLS(t *testing.T) {
 	}
 	w := newISOShop(t)
 	o := w.options()
-	o.HandshakeTimeout = 500 * time.Millisecond
+	o.HandshakeTimeout = isoPatience
 	serveISO(t, o, tls.NewListener(plain, config))
 	addr := plain.Addr().String()
 
@@ -82,8 +83,9 @@ func TestISO_TLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := newISOTerminal(t, nc)
-	expect(t, p.ask(sale(p)), fields{0: "0210", 39: "00"})
-	stuck.gone()
+	expect(t, p.ask(isoSale(p)), fields{0: "0210", 39: "00"})
+	expectCount(t, w.metrics, "kessai_iso_disconnects_total", 0)
+	stuck.nc.Close()
 
 	for name, c := range map[string]*tls.Config{
 		"no certificate": {RootCAs: pool},
@@ -101,6 +103,28 @@ func TestISO_TLS(t *testing.T) {
 	}
 	until(t, "three failed handshakes", func() bool {
 		return metric(t, w.metrics, "kessai_iso_disconnects_total", "reason=tls_handshake") == 3
+	})
+}
+
+// TestISO_UnendedHandshakeIsCut: a client that has not ended its handshake in time
+// is cut.
+func TestISO_UnendedHandshakeIsCut(t *testing.T) {
+	certFile, keyFile, _, _ := testCertificate(t)
+	config, err := TLSConfig(certFile, keyFile, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	limit := func(o *ISOOptions) { o.HandshakeTimeout = 5 * time.Second }
+	bubbleOn(t, limit, func(l net.Listener) net.Listener { return tls.NewListener(l, config) }, func(t *testing.T, l *pipeListener, s *ISO, g gate, m *Metrics) {
+		began := time.Now()
+		stuck := newISOTerminal(t, l.dial())
+		stuck.write([]byte{22, 3, 1}) // a handshake begins so
+		stuck.gone()
+		if d := time.Since(began); d != 5*time.Second {
+			t.Errorf("the connection ended after %v, want 5s", d)
+		}
+		synctest.Wait()
+		expectCount(t, m, "kessai_iso_disconnects_total", 1, "reason=tls_handshake")
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 	"kessai"
 	"kessai/authz"
 	"kessai/authz/ledger"
+	"kessai/pos/sale"
 )
 
 // jsonItem is one line of a sale. A negative price is a discount.
@@ -18,7 +19,8 @@ type jsonItem struct {
 	Code     string `json:"code,omitzero"`
 	Name     string `json:"name"`
 	Quantity int64  `json:"quantity"`
-	Price    int64  `json:"price"` // of one, in minor units of the payment's currency
+	Price    int64  `json:"price"`        // of one, in minor units of the payment's currency
+	Tax      *int32 `json:"tax,omitzero"` // the rate that the price includes, in basis points
 }
 
 // The limits of item lines.
@@ -33,7 +35,7 @@ const (
 // to what is paid for goods: the amount without the cash handed over.
 func jsonItems(items []jsonItem, r *authz.Request) *problem {
 	switch {
-	case items == nil:
+	case items == nil, r.Confirm != nil: // what a customer sees is judged by the engine
 		return nil
 	case r.Kind == kessai.BalanceInquiry || r.Kind == kessai.Verification:
 		return jsonInvalid("items", "Nothing is sold here: leave the items out.")
@@ -74,6 +76,8 @@ func (it *jsonItem) check(at string) *problem {
 		return jsonInvalid(at+"quantity", "The quantity must be from 1 to 999999.")
 	case it.Price < -kessai.MaxAmount || it.Price > kessai.MaxAmount:
 		return jsonInvalid(at+"price", "The price must be from -999999999999 to 999999999999, in minor units.")
+	case it.Tax != nil && (*it.Tax < 0 || *it.Tax > sale.MaxTax):
+		return jsonInvalid(at+"tax", "The tax must be from 0 to 10000 basis points; leave it out where it is not known.")
 	}
 	return nil
 }

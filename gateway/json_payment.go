@@ -34,8 +34,13 @@ type jsonPayment struct {
 	PurseOrder   string         `json:"purse_order,omitzero"`
 	Original     string         `json:"original,omitzero"`
 	EndedBy      string         `json:"ended_by,omitzero"`
+	Confirm      string         `json:"confirm,omitzero"`
+	Number       string         `json:"number,omitzero"`
+	Claim        *jsonClaim     `json:"claim,omitzero"`
+	Reference    string         `json:"reference,omitzero"`
 	Items        jsontext.Value `json:"items,omitzero"`
 	CreatedAt    string         `json:"created_at"`
+	ConfirmBy    string         `json:"confirm_by,omitzero"`
 	HoldExpires  string         `json:"hold_expires_at,omitzero"`
 }
 
@@ -98,7 +103,8 @@ func jsonTime(nanos int64) string {
 // jsonStatuses lists every status that a payment can have, in the order in which
 // the API page explains them.
 var jsonStatuses = []string{
-	"approved", "declined", "pending", "authorized", "captured", "released", "expired", "reversed", "refunded",
+	"approved", "declined", "authorized", "captured", "released", "expired", "reversed", "refunded",
+	"waiting", "cancelled",
 }
 
 // jsonStatus says what has become of a transaction in the words of JSON callers,
@@ -117,6 +123,10 @@ func jsonStatus(t *ledger.Tx) string {
 		return "expired"
 	case ledger.Reversed:
 		return "reversed"
+	case ledger.Waiting:
+		return "waiting"
+	case ledger.Cancelled:
+		return "cancelled"
 	}
 	if t.Refunded > 0 && t.Remaining() == 0 {
 		return "refunded"

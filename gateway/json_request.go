@@ -42,6 +42,7 @@ type jsonSource struct {
 type jsonCreate struct {
 	Kind string `json:"kind"`
 	jsonSource
+	jsonConfirmation
 	Amount   *jsonAmount `json:"amount,omitzero"`
 	CashBack int64       `json:"cash_back,omitzero"`
 	Medium   *jsonMedium `json:"medium,omitzero"`
@@ -68,7 +69,7 @@ var jsonNames = map[string]bool{
 	"kind": true, "merchant": true, "terminal": true, "stan": true, "transmitted_at": true, "amount": true,
 	"value": true, "currency": true, "cash_back": true, "medium": true, "pan": true, "expiry": true, "items": true,
 	"code": true, "name": true, "quantity": true, "price": true, "replacement_amount": true,
-	"purse": true,
+	"purse": true, "confirm": true, "customer": true, "reference": true, "tax": true,
 }
 
 var (
@@ -252,15 +253,18 @@ func (b *jsonCreate) request(r *authz.Request, who kessai.MerchantID, hasher *ke
 	switch {
 	case b.Kind == "":
 		return jsonMissing("kind", "The kind must be one of "+jsonCreatable+".")
-	case !ok || kind.FollowsUp() || kind == kessai.PurseSettlement:
+	case !ok || kind.FollowsUp() || kind == kessai.PurseSettlement || kind.OfCustomer():
 		return jsonInvalid("kind", "The kind must be one of "+jsonCreatable+". To capture, increment, release, refund or reverse a payment, post below it.")
 	case b.Terminal == "":
 		return jsonMissing("terminal", "A new payment names the terminal that it is made at.")
-	case b.Medium == nil && r.Dialogue == nil && !kind.OnPurse():
-		return jsonMissing("medium", "A new payment names the card that it is made with.")
+	case b.Medium == nil && r.Dialogue == nil && !kind.OnPurse() && !b.asks():
+		return jsonMissing("medium", "A new payment names the card that it is made with, or says how the customer confirms it.")
 	}
 	r.Kind = kind
 	if p := b.source(r, who); p != nil {
+		return p
+	}
+	if p := b.confirmation(r); p != nil {
 		return p
 	}
 	if p := jsonPurse(b.Purse, r); p != nil {

@@ -50,6 +50,7 @@ type Metrics struct {
 	httpDuration *prometheus.HistogramVec
 
 	validity validityMetrics
+	pushed   *prometheus.CounterVec
 }
 
 // isoMetrics are the counters that only the ISO 8583 listener has.
@@ -63,6 +64,9 @@ type isoMetrics struct {
 	framesIn     prometheus.Counter
 	framesOut    prometheus.Counter
 }
+
+// Pushed counts a message to a phone, by what became of it.
+func (m *Metrics) Pushed(outcome string) { m.pushed.WithLabelValues(outcome).Inc() }
 
 // NewMetrics makes a set of metrics on a registry of its own.
 func NewMetrics(o MetricsOptions) *Metrics {
@@ -100,6 +104,7 @@ func NewMetrics(o MetricsOptions) *Metrics {
 	m.httpRequests = f.counter("kessai_http_requests_total", "HTTP requests answered.", "route", "method", "status")
 	m.httpDuration = f.histogram("kessai_http_request_duration_seconds", "Time that HTTP requests took.", requestBuckets, "route", "method")
 	m.validity = newValidityMetrics(f)
+	m.pushed = f.counter("kessai_push_messages_total", "Messages to phones through push services.", "outcome")
 	m.registerCollectors(o)
 	return m
 }
@@ -181,6 +186,7 @@ const (
 	RefusedInFlight Refusal = "in_flight" // as many requests in flight as are allowed
 	RefusedBusy     Refusal = "busy"      // the book's queue is full
 	RefusedDraining Refusal = "draining"  // the gateway is shutting down
+	RefusedWaiting  Refusal = "waiting"   // as many wait for customers as are allowed
 )
 
 // Refused counts a request that was refused before anything was done.

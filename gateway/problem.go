@@ -44,6 +44,16 @@ const (
 	problemDraining         problemCode = "draining"
 	problemUnjudged         problemCode = "registry_stale"
 	problemRefresh          problemCode = "refresh_failed"
+	problemOtherSite        problemCode = "other_site"
+	problemSignedOut        problemCode = "signed_out"
+	problemSignIn           problemCode = "sign_in_refused"
+	problemProof            problemCode = "proof_refused"
+	problemTryGone          problemCode = "try_gone"
+	problemPasswordLocked   problemCode = "password_locked"
+	problemNoPasskeys       problemCode = "no_passkeys"
+	problemPushHost         problemCode = "push_refused"
+	problemClaim            problemCode = "claim_refused"
+	problemTooMany          problemCode = "too_many"
 )
 
 // problemKinds gives each code its HTTP status and its title.
@@ -82,6 +92,16 @@ var problemKinds = map[problemCode]struct {
 	problemDraining:         {http.StatusServiceUnavailable, "The gateway is shutting down"},
 	problemUnjudged:         {http.StatusServiceUnavailable, "What is known of cards and terminals is too old"},
 	problemRefresh:          {http.StatusInternalServerError, "The registry could not be read again"},
+	problemOtherSite:        {http.StatusForbidden, "The request does not come from the phone app"},
+	problemSignedOut:        {http.StatusUnauthorized, "Nobody is signed in"},
+	problemSignIn:           {http.StatusUnauthorized, "Signing in is refused"},
+	problemProof:            {http.StatusForbidden, "The proof is refused"},
+	problemTryGone:          {http.StatusGone, "What was begun is over"},
+	problemPasswordLocked:   {http.StatusForbidden, "The password is locked for today"},
+	problemNoPasskeys:       {http.StatusConflict, "There is no passkey"},
+	problemPushHost:         {http.StatusUnprocessableEntity, "The phone cannot be reached there"},
+	problemClaim:            {http.StatusNotFound, "The payment cannot be claimed"},
+	problemTooMany:          {http.StatusTooManyRequests, "There are as many as may be"},
 }
 
 // problem is a failed HTTP request (RFC 9457). Detail and field are written by

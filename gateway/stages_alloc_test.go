@@ -49,7 +49,7 @@ func TestISO_StagesDoNotAllocate(t *testing.T) {
 					}
 				},
 			} {
-				if n := testing.AllocsPerRun(100, do); n != 0 {
+				if n := testing.AllocsPerRun(1_000, do); n != 0 {
 					t.Errorf("%s, %s: %s allocates %v times, want 0", d.Name(), name, stage, n)
 				}
 			}

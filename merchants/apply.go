@@ -66,7 +66,7 @@ func (r *Registry) Retain(id kessai.MediumID, by kessai.TerminalID, at time.Time
 
 // together is how many changes fit into one transaction of the store.
 func (r *Registry) together() int {
-	const most = 512 // bytes of a changed record with its key
+	const most = 768 // bytes of a changed record with its key, or of a change that waits
 	return min(maxTogether, int(r.db.MaxBatchSize())/most)
 }
 

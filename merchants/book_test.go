@@ -44,8 +44,8 @@ func closeBoth(t *testing.T, book *ledger.Book, r *Registry) {
 
 func checkAccounts(t *testing.T, book *ledger.Book) {
 	t.Helper()
-	if n := book.Stats().Accounts; n < 5 {
-		t.Errorf("the book has %d accounts; want five and clearing", n)
+	if n := book.Stats().Accounts; n < 6 {
+		t.Errorf("the book has %d accounts; want six and clearing", n)
 	}
 	for name, balance := range map[string]int64{
 		"customer/1234567890": 1235000, "customer/2345678901": 500, "customer/3456789012": 100000,
@@ -101,10 +101,10 @@ func TestV1_ImportSurvivesSIGKILL(t *testing.T) {
 		seen[step] = true
 		book, r := openBoth(t, dir, killBatch, func(string) {})
 		switch n := r.Stats().Counts.total(); {
-		case n == 18:
+		case n == 39:
 			checkAccounts(t, book)
 		case n != 0:
-			t.Errorf("killed after %s: %d records of 18 are there", step, n)
+			t.Errorf("killed after %s: %d records of 39 are there", step, n)
 		case step != "begun" && step != "stage" && step != "staged":
 			t.Errorf("killed after %s: a decided import is gone", step)
 		}

@@ -17,6 +17,8 @@ type Change struct {
 	Terminal *TerminalChange
 	Merchant *MerchantChange
 	APIKey   *APIKeyChange
+	Customer *CustomerChange
+	Item     *ItemChange
 }
 
 // MediumChange changes a medium, which is named by its card number or, where that
@@ -71,6 +73,14 @@ type patch struct {
 	DayTotal *int64          `json:"day_total,omitempty"`
 	DayCount *uint32         `json:"day_count,omitempty"`
 	Kept     *customers.Kept `json:"kept,omitempty"`
+
+	Name     *string         `json:"name,omitempty"`
+	Phone    *string         `json:"phone,omitempty"`
+	Email    *string         `json:"email,omitempty"`
+	Bank     *customers.Bank `json:"bank,omitempty"`
+	Verifier *string         `json:"verifier,omitempty"`
+	Price    *int64          `json:"price,omitempty"`
+	Tax      *int32          `json:"tax,omitempty"`
 }
 
 // then gives the patch that does what p does and then what q does.
@@ -81,6 +91,8 @@ func (p patch) then(q patch) patch {
 	p.Expiry, p.Allowed = or(q.Expiry, p.Expiry), or(q.Allowed, p.Allowed)
 	p.Single, p.DayTotal, p.DayCount = or(q.Single, p.Single), or(q.DayTotal, p.DayTotal), or(q.DayCount, p.DayCount)
 	p.Kept = or(p.Kept, q.Kept) // the first to keep it has it
+	p.Name, p.Phone, p.Email, p.Bank = or(q.Name, p.Name), or(q.Phone, p.Phone), or(q.Email, p.Email), or(q.Bank, p.Bank)
+	p.Verifier, p.Price, p.Tax = or(q.Verifier, p.Verifier), or(q.Price, p.Price), or(q.Tax, p.Tax)
 	return p
 }
 
@@ -126,6 +138,22 @@ func (p patch) apply(key, value []byte) ([]byte, error) {
 		}
 		m.Status = Status(p.Status)
 		changed = m.encode()
+	case bytes.HasPrefix(key, []byte(customers.KeyPrefix)):
+		c, err := customers.Decode(key, value)
+		if err == nil {
+			err = p.customer(&c)
+		}
+		if err != nil {
+			return nil, unreadable("customer", err)
+		}
+		changed = c.Encode()
+	case bytes.HasPrefix(key, []byte(itemPrefix)):
+		i, err := decodeItem(key, value)
+		if err != nil {
+			return nil, err
+		}
+		p.item(&i)
+		changed = i.encode()
 	default:
 		k, err := decodeAPIKey(key, value)
 		if err != nil {
@@ -172,7 +200,9 @@ type target struct {
 	what  string // for messages
 }
 
-var errNoPart = errors.New("it must change a medium, a terminal, a merchant or an API key, and one only")
+var errNothing = errors.New("it changes nothing: give what is to be changed")
+
+var errNoPart = errors.New("it must change a medium, a terminal, a merchant, an API key, a customer or an item, and one only")
 
 // target checks a change by itself, and finds the key of its record.
 func (r *Registry) target(c Change) (t target, err error) {
@@ -196,6 +226,14 @@ func (r *Registry) target(c Change) (t target, err error) {
 		t = target{APIKey{Hash: r.hashAPIKey(x.Key)}.key(), patch{Status: string(x.Status)}, "API key"}
 		err = x.Status.validate()
 	}
+	if x := c.Customer; x != nil {
+		parts++
+		t, err = customerTarget(x)
+	}
+	if x := c.Item; x != nil {
+		parts++
+		t, err = itemTarget(x)
+	}
 	if parts != 1 {
 		return t, errNoPart
 	}
@@ -211,7 +249,7 @@ func (r *Registry) mediumTarget(c *MediumChange) (target, error) {
 		Expiry: c.Expiry, Allowed: c.Allowed, Single: c.Single, DayTotal: c.DayTotal, DayCount: c.DayCount,
 	}, "medium"}
 	if t.patch == (patch{}) && c.Status == 0 {
-		return t, errors.New("it changes nothing: give a status, or what else is to be changed")
+		return t, errNothing
 	}
 	m := customers.Medium{ID: id, Customer: "any", Status: customers.Active}
 	if c.Status != 0 {

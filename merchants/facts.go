@@ -117,7 +117,7 @@ func (n *news) add(r *Registry, key, value []byte, merchant func(kessai.Merchant
 		put(&n.apiKeys, k.Hash, k)
 		return err
 	}
-	return nil // a customer
+	return nil // a customer or an item
 }
 
 func put[K comparable, V any](m *map[K]V, key K, v V) {

@@ -19,7 +19,12 @@ var changeSections = []section{
 	{name: "terminal", fields: []string{"id", "status"}, required: 2},
 	{name: "merchant", fields: []string{"id", "status"}, required: 2},
 	{name: "api_key", fields: []string{"key", "status"}, required: 2},
+	{name: "customer", fields: []string{"id", "name", "phone", "email", "bank_code", "branch_code", "account_number", "verifier"}, required: 1},
+	{name: "item", fields: []string{"merchant", "code", "name", "price", "tax"}, required: 2},
 }
+
+// mayBeEmpty are the fields of which the empty text means none.
+const mayBeEmpty = " expiry allow phone email bank_code branch_code account_number verifier tax "
 
 // ReadChange reads one line of a feed, a JSON object such as
 //
@@ -42,13 +47,13 @@ func ReadChange(line []byte) (Change, error) {
 		}
 	}
 	for f := range given {
-		if w.get(f) == "" && f != "expiry" && f != "allow" {
+		if w.get(f) == "" && !strings.Contains(mayBeEmpty, " "+f+" ") {
 			w.fail(f, "is empty; leave a field out that is not to be changed")
 		}
 	}
 	c := w.change(given)
-	if w.err == nil && w.s.name == "medium" && len(given) == 1 {
-		w.err = changeFault("names a medium and changes nothing: give a status, or what else is to be changed")
+	if w.err == nil && len(given) == w.s.required && !given["status"] {
+		w.err = changeFault("names a record and changes nothing: give what is to be changed")
 	}
 	if w.err != nil {
 		return Change{}, w.err
@@ -69,6 +74,10 @@ func (w *row) change(given map[string]bool) (c Change) {
 		c.Merchant = &MerchantChange{w.merchantID("id"), w.status()}
 	case "api_key":
 		c.APIKey = &APIKeyChange{w.apiKey("key"), w.status()}
+	case "customer":
+		c.Customer = w.customerChange(given)
+	case "item":
+		c.Item = w.itemChange(given)
 	}
 	return c
 }
@@ -105,7 +114,7 @@ func readChange(line []byte) (w *row, given map[string]bool, err error) {
 	if err := openObject(d, "must be a JSON object"); err != nil {
 		return nil, nil, err
 	}
-	const which = "must have one member: medium, terminal, merchant or api_key"
+	const which = "must have one member: medium, terminal, merchant, api_key, customer or item"
 	name, err := d.ReadToken()
 	if err != nil {
 		return nil, nil, notJSON(err)
@@ -189,8 +198,8 @@ func (w *row) scalar(d *jsontext.Decoder, f string) (string, error) {
 	if err != nil {
 		return "", notJSON(err)
 	}
-	if k := t.Kind(); k != '"' && (k != '0' || !strings.HasPrefix(f, "limit_")) {
-		w.fail(f, "must be a string; a limit may be a number")
+	if k := t.Kind(); k != '"' && (k != '0' || !strings.HasPrefix(f, "limit_") && f != "price" && f != "tax") {
+		w.fail(f, "must be a string; a limit, a price and a tax may be numbers")
 		return "", w.err
 	}
 	return t.String(), nil

@@ -46,9 +46,9 @@ func TestBadChanges(t *testing.T) {
 		`[]`:                                 "must be a JSON object",
 		`null`:                               "must be a JSON object",
 		`"4111111111111112"`:                 "must be a JSON object",
-		`{}`:                                 "must have one member: medium, terminal, merchant or api_key",
-		`{"card":{}}`:                        "must have one member: medium, terminal, merchant or api_key",
-		`{"4111111111111112":{}}`:            "must have one member: medium, terminal, merchant or api_key",
+		`{}`:                                 "must have one member: medium, terminal, merchant, api_key, customer or item",
+		`{"card":{}}`:                        "must have one member: medium, terminal, merchant, api_key, customer or item",
+		`{"4111111111111112":{}}`:            "must have one member: medium, terminal, merchant, api_key, customer or item",
 		`{"medium":null}`:                    "must have an object of fields behind medium",
 		`{"medium":"4111111111111112"}`:      "must have an object of fields behind medium",
 		`{"medium":{"4111111111111112":""}}`: "medium: has an unknown field; there are " + mediumFields,
@@ -56,18 +56,18 @@ func TestBadChanges(t *testing.T) {
 		`{"terminal":{"id":"AOI00001","status":"suspended","pan":""}}`:                                                "terminal: has an unknown field; there are id, status",
 		`{"medium":{"pan":"4111111111111111","pan":"4111111111111111"}}`:                                              "has a field twice",
 		`{"terminal":{"id":"A","status":"suspended"},"terminal":{"id":"B","status":"suspended"}}`:                     "has a field twice",
-		`{"medium":{"pan":"4111111111111111","status":"lost"},"terminal":{}}`:                                         "must have one member: medium, terminal, merchant or api_key",
+		`{"medium":{"pan":"4111111111111111","status":"lost"},"terminal":{}}`:                                         "must have one member: medium, terminal, merchant, api_key, customer or item",
 		`{"terminal":{"id":"AOI00001","status":"suspended"}} {}`:                                                      "must be one JSON object, with nothing behind it",
 		`{"terminal":{"id":"AOI00001","status":"suspended"}}x`:                                                        "must be one JSON object, with nothing behind it",
 		`{"medium":{"status":"lost"}}`:                                                                                "medium: pan is missing",
-		`{"medium":{"pan":"4111111111111111"}}`:                                                                       "names a medium and changes nothing: give a status, or what else is to be changed",
+		`{"medium":{"pan":"4111111111111111"}}`:                                                                       "names a record and changes nothing: give what is to be changed",
 		`{"medium":{"pan":"4111111111111112","status":"lost"}}`:                                                       "medium: pan must be a card number: 12 to 19 digits, the last of which is the check digit",
-		`{"medium":{"pan":4111111111111111,"status":"lost"}}`:                                                         "medium: pan must be a string; a limit may be a number",
+		`{"medium":{"pan":4111111111111111,"status":"lost"}}`:                                                         "medium: pan must be a string; a limit, a price and a tax may be numbers",
 		`{"medium":{"pan":"` + strings.Repeat("4", 400) + `","status":"lost"}}`:                                       "medium: pan must be a card number: 12 to 19 digits, the last of which is the check digit",
 		`{"medium":{"pan":"4111111111111111","status":"retained"}}`:                                                   "medium: status must be issued, active, lost, stolen or withdrawn; that it is retained, its terminal reports",
 		`{"medium":{"pan":"4111111111111111","status":"blocked"}}`:                                                    "medium: status must be issued, active, lost, stolen or withdrawn; that it is retained, its terminal reports",
 		`{"medium":{"pan":"4111111111111111","status":""}}`:                                                           "medium: status is empty; leave a field out that is not to be changed",
-		`{"medium":{"pan":"4111111111111111","status":null}}`:                                                         "medium: status must be a string; a limit may be a number",
+		`{"medium":{"pan":"4111111111111111","status":null}}`:                                                         "medium: status must be a string; a limit, a price and a tax may be numbers",
 		`{"medium":{"pan":"4111111111111111","expiry":"1229"}}`:                                                       "medium: expiry must be the last valid month as YYMM, for example 2912 for December 2029",
 		`{"medium":{"pan":"4111111111111111","allow":"purchase"}}`:                                                    "medium: allow must be a list of kinds of transaction",
 		`{"medium":{"pan":"4111111111111111","allow":["purchase refund"]}}`:                                           "medium: allow must be kinds of transaction: " + kindList,
@@ -109,6 +109,8 @@ func FuzzReadChange(f *testing.F) {
 	f.Add([]byte(`{"merchant":{"id":"AOI000000000001","status":"blocked"}}`))
 	f.Add([]byte(`{"api_key":{"key":"sk_test_aoi","status":"blocked"}}`))
 	f.Add([]byte(`{"medium":{"pan":"4111111111111111","expiry":"","allow":[]}}`))
+	f.Add([]byte(`{"customer":{"id":"1234567890","phone":"+493023125001","email":"","bank_code":"9999","account_number":"1","verifier":""}}`))
+	f.Add([]byte(`{"item":{"merchant":"AOI000000000001","code":"2000000000015","name":"Coffee","price":450,"tax":"1000"}}`))
 	r := &Registry{o: testOptions(f, "", newAccounts())}
 	f.Fuzz(func(t *testing.T, line []byte) {
 		c, err := ReadChange(line)

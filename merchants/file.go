@@ -94,13 +94,15 @@ type section struct {
 }
 
 var sections = []section{
-	{"merchants", []string{"id", "name", "mcc", "currency", "status"}, 4, (*parser).addMerchant},
+	{"merchants", []string{"id", "name", "mcc", "currency", "status", "item_prices"}, 4, (*parser).addMerchant},
 	{"terminals", []string{"id", "merchant", "operation", "status", "user", "partial_approval", "allow",
 		"limit_single", "limit_day_total", "limit_day_count"}, 3, (*parser).addTerminal},
 	{"api_keys", []string{"merchant", "key", "status"}, 2, (*parser).addAPIKey},
-	{"customers", []string{"id", "name", "currency", "opening_balance", "overdraft"}, 3, (*parser).addCustomer},
+	{"customers", []string{"id", "name", "currency", "opening_balance", "overdraft",
+		"phone", "email", "bank_code", "branch_code", "account_number", "verifier"}, 3, (*parser).addCustomer},
 	{"media", []string{"pan", "customer", "expiry", "status", "allow",
 		"limit_single", "limit_day_total", "limit_day_count"}, 2, (*parser).addMedium},
+	{"items", []string{"merchant", "code", "name", "price", "tax"}, 4, (*parser).addItem},
 }
 
 func sectionNamed(name string) *section {
@@ -179,7 +181,10 @@ func once[K comparable](w *row, field string, key K, seen map[K]int32) {
 }
 
 func (p *parser) addMerchant(w *row) {
-	m := Merchant{ID: w.merchantID("id"), Name: w.name("name"), MCC: w.get("mcc"), Currency: w.currency("currency"), Status: w.status()}
+	m := Merchant{
+		ID: w.merchantID("id"), Name: w.shown("name"), MCC: strings.Clone(w.get("mcc")), Currency: w.currency("currency"),
+		Status: w.status(), MustMatch: w.itemPrices(),
+	}
 	if !isMCC(m.MCC) {
 		w.fail("mcc", "must be a merchant category code of four digits")
 	}
@@ -219,16 +224,6 @@ func (w *row) apiKey(field string) kessai.Secret {
 
 func isAPIKey(s string) bool {
 	return len(s) >= 8 && len(s) <= 128 && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
-}
-
-func (p *parser) addCustomer(w *row) {
-	c := customers.Customer{
-		ID: w.customerID("id"), Name: w.name("name"), Currency: w.currency("currency"),
-		Opening:   w.number("opening_balance", customers.MaxBalance),
-		Overdraft: w.number("overdraft", customers.MaxBalance),
-	}
-	once(w, "id", c.ID, p.im.seen.customers)
-	p.im.customers = append(p.im.customers, entry[customers.Customer]{c, w.at})
 }
 
 func (p *parser) addMedium(w *row) {
@@ -351,7 +346,7 @@ func (w *row) yes(field string) bool {
 func (w *row) kinds(field string) (set kessai.KindSet) {
 	for text := range strings.FieldsSeq(w.get(field)) {
 		k, ok := kessai.ParseKind(text)
-		if !ok {
+		if !ok || k.OfCustomer() {
 			w.fail(field, "must be kinds of transaction: "+kindList)
 		}
 		set |= kessai.KindSetOf(k)
@@ -365,7 +360,9 @@ func (w *row) kinds(field string) (set kessai.KindSet) {
 var kindList = func() string {
 	var names []string
 	for _, k := range kessai.Kinds() {
-		names = append(names, k.String())
+		if !k.OfCustomer() {
+			names = append(names, k.String())
+		}
 	}
 	return strings.Join(names, " ")
 }()

@@ -39,7 +39,7 @@ func TestBadFiles(t *testing.T) {
 		{"CSV without records", "a.csv", media, "a.csv: has no records"},
 		{"two documents", "a.yaml", "media: []\n---\nmedia: []\n", "a.yaml:2: has more than one YAML document"},
 		{"text for sections", "a.yaml", secretPAN, "a.yaml:1: must be a mapping of sections here"},
-		{"unknown section", "a.yaml", "cards: []\n", "a.yaml:1: has an unknown section; there are merchants, terminals, api_keys, customers and media"},
+		{"unknown section", "a.yaml", "cards: []\n", "a.yaml:1: has an unknown section; there are merchants, terminals, api_keys, customers, media and items"},
 		{"section twice", "a.yaml", "media: []\ncustomers: []\nmedia: []\n", "a.yaml:3: has media twice"},
 		{"section no list", "a.yaml", "media:\n  pan: " + secretPAN + "\n", "a.yaml:2: media: must be a list of records"},
 		{"record no mapping", "a.yaml", "media:\n  - " + secretPAN + "\n", "a.yaml:2: media: record 1: must be fields with values"},
@@ -56,10 +56,11 @@ func TestBadFiles(t *testing.T) {
 		{"large YAML", "a.yaml", "#" + strings.Repeat("x", MaxYAMLBytes), "a.yaml: is larger than 4 MiB; use CSV for so many records"},
 
 		{"header", "a.csv", "pan,owner\n", "a.csv:1: must begin with the names of fields, each once, of one kind of record: " +
-			"merchants (id,name,mcc,currency and, if wanted, status); " +
+			"merchants (id,name,mcc,currency and, if wanted, status,item_prices); " +
 			"terminals (id,merchant,operation and, if wanted, status,user,partial_approval,allow,limit_single,limit_day_total,limit_day_count); " +
-			"api_keys (merchant,key and, if wanted, status); customers (id,name,currency and, if wanted, opening_balance,overdraft); " +
-			"media (pan,customer and, if wanted, expiry,status,allow,limit_single,limit_day_total,limit_day_count)"},
+			"api_keys (merchant,key and, if wanted, status); customers (id,name,currency and, if wanted, opening_balance,overdraft,phone,email,bank_code,branch_code,account_number,verifier); " +
+			"media (pan,customer and, if wanted, expiry,status,allow,limit_single,limit_day_total,limit_day_count); " +
+			"items (merchant,code,name,price and, if wanted, tax)"},
 		{"fields", "a.csv", media + good + "\n", "a.csv:2: has more or fewer fields on this line than the first line has"},
 		{"quote", "a.csv", "pan,customer\n" + good + "\n\"" + secretPAN + "\"x\",\"c-1\n", `a.csv:3: has a quotation mark where none may be: quote the whole field, and write "" for a mark in it`},
 		{"open quote", "a.csv", "pan,customer\n\"" + secretPAN + ",c-1\n" + good + "\n", "a.csv:2: has a quoted field that does not end on its line"},
@@ -254,6 +255,11 @@ func checkImport(t *testing.T, im *Import) {
 	for _, e := range im.customers {
 		if err := e.v.Validate(); err != nil {
 			t.Errorf("customer: %v", err)
+		}
+	}
+	for _, e := range im.items {
+		if err := e.v.Validate(); err != nil {
+			t.Errorf("item: %v", err)
 		}
 	}
 	for _, e := range im.media {

@@ -21,6 +21,7 @@ type Summary struct {
 	APIKeys   Count  `json:"api_keys"`
 	Customers Count  `json:"customers"`
 	Media     Count  `json:"media"`
+	Items     Count  `json:"items"`
 }
 
 // Import adds or changes the records of a file: all of them, or none.

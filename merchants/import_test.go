@@ -24,7 +24,7 @@ func TestRepeatChangesNothing(t *testing.T) {
 	sum := do(t, r, "demo.yaml", demo(t))
 	want := Summary{
 		Version: 1, Merchants: Count{Unchanged: 2}, Terminals: Count{Unchanged: 5},
-		APIKeys: Count{Unchanged: 2}, Customers: Count{Unchanged: 3}, Media: Count{Unchanged: 6},
+		APIKeys: Count{Unchanged: 2}, Customers: Count{Unchanged: 4}, Media: Count{Unchanged: 6}, Items: Count{Unchanged: 20},
 	}
 	if diff := cmp.Diff(want, sum); diff != "" {
 		t.Errorf("summary (-want +got):\n%s", diff)
@@ -32,8 +32,8 @@ func TestRepeatChangesNothing(t *testing.T) {
 	if diff := cmp.Diff(before, dump(t, r.db)); diff != "" {
 		t.Errorf("store (-before +after):\n%s", diff)
 	}
-	if len(a.all) != 5 {
-		t.Errorf("%d accounts; want 5", len(a.all))
+	if len(a.all) != 6 {
+		t.Errorf("%d accounts; want 6", len(a.all))
 	}
 }
 
@@ -94,7 +94,7 @@ func TestV1_ImportIsAllOrNothingAcrossAKill(t *testing.T) {
 			if diff := cmp.Diff(all, dump(t, r.db)); diff != "" {
 				t.Errorf("after another try (-want +got):\n%s", diff)
 			}
-			if acc, _ := a.byName("customer/1234567890"); len(a.all) != 5 || acc.Balance != 1235000 {
+			if acc, _ := a.byName("customer/1234567890"); len(a.all) != 6 || acc.Balance != 1235000 {
 				t.Errorf("%d accounts, balance %d", len(a.all), acc.Balance)
 			}
 			if _, err := r.Snapshot(cache.Both); err != nil {

@@ -41,6 +41,10 @@ type Merchant struct {
 	MCC      string          // merchant category code, ISO 18245, ISO 8583 DE18: four digits
 	Currency kessai.Currency // of the account and of every terminal; fixed once the account is open
 	Status   Status
+
+	// A price that a terminal sends has to be that of the item file. Otherwise the
+	// file's stands in only for one that the terminal leaves out.
+	MustMatch bool
 }
 
 // Validate says what is wrong with a merchant; nil for nothing.
@@ -150,6 +154,8 @@ type (
 		MCC      string          `json:"mcc"`
 		Currency kessai.Currency `json:"currency"`
 		Status   Status          `json:"status"`
+
+		MustMatch bool `json:"must_match,omitempty"`
 	}
 	terminalRecord struct {
 		Merchant  string           `json:"merchant"`
@@ -178,7 +184,7 @@ func (t Terminal) key() []byte { return []byte(terminalPrefix + t.ID.String()) }
 func (k APIKey) key() []byte   { return append([]byte(apiKeyPrefix), k.Hash[:]...) }
 
 func (m Merchant) encode() []byte {
-	return mustJSON(merchantRecord{m.Name, m.MCC, m.Currency, m.Status})
+	return mustJSON(merchantRecord{m.Name, m.MCC, m.Currency, m.Status, m.MustMatch})
 }
 
 func (t Terminal) encode() []byte {
@@ -198,7 +204,7 @@ func mustJSON(v any) []byte {
 func decodeMerchant(key, value []byte) (m Merchant, err error) {
 	var rec merchantRecord
 	if err = json.Unmarshal(value, &rec); err == nil {
-		m = Merchant{Name: rec.Name, MCC: rec.MCC, Currency: rec.Currency, Status: rec.Status}
+		m = Merchant{Name: rec.Name, MCC: rec.MCC, Currency: rec.Currency, Status: rec.Status, MustMatch: rec.MustMatch}
 		if m.ID, err = kessai.ParseMerchantID(key[len(merchantPrefix):]); err == nil {
 			err = m.Validate()
 		}

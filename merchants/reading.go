@@ -157,8 +157,15 @@ func (r *Registry) Terminal(id kessai.TerminalID) (t Terminal, ok bool, err erro
 
 // Customer finds a customer in the store.
 func (r *Registry) Customer(id customers.ID) (c customers.Customer, ok bool, err error) {
-	err = r.view(func(v reading) error { c, ok, err = customers.Get(v.base, id); return err })
-	return c, ok, err
+	key := customers.Key(id)
+	err = r.view(func(v reading) error {
+		value, err := v.get(key)
+		if ok = err == nil && value != nil; ok {
+			c, err = customers.Decode(key, value)
+		}
+		return err
+	})
+	return c, ok && err == nil, err
 }
 
 // Medium finds a medium in the store.

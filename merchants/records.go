@@ -21,6 +21,7 @@ type Import struct {
 	apiKeys   []entry[keyEntry]
 	customers []entry[customers.Customer]
 	media     []entry[mediumEntry]
+	items     []entry[Item]
 
 	// What names a record, and where it stands: the line in a file, or else the
 	// number of the record. A record comes once.
@@ -30,7 +31,9 @@ type Import struct {
 		apiKeys   map[kessai.Secret]int32
 		customers map[customers.ID]int32
 		media     map[kessai.PAN]int32
+		items     map[string]int32 // by key
 	}
+	itemsOf map[kessai.MerchantID]int // how many
 }
 
 // NewImport begins an import without records, for a program that adds them. The
@@ -42,6 +45,8 @@ func NewImport(name string) *Import {
 	im.seen.apiKeys = make(map[kessai.Secret]int32)
 	im.seen.customers = make(map[customers.ID]int32)
 	im.seen.media = make(map[kessai.PAN]int32)
+	im.seen.items = make(map[string]int32)
+	im.itemsOf = make(map[kessai.MerchantID]int)
 	return im
 }
 
@@ -111,7 +116,7 @@ var (
 
 // Len gives the number of records.
 func (im *Import) Len() int {
-	return len(im.merchants) + len(im.terminals) + len(im.apiKeys) + len(im.customers) + len(im.media)
+	return len(im.merchants) + len(im.terminals) + len(im.apiKeys) + len(im.customers) + len(im.media) + len(im.items)
 }
 
 // Format makes every verb of fmt print no more than the name of the file.

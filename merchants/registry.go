@@ -44,8 +44,8 @@ var (
 // Registry is the stored list of merchants, terminals, API keys, customers and
 // media. It may be used from many goroutines at once.
 //
-// Merchants and API keys are answered from memory; terminals, customers and media,
-// of which there may be many, are read from the store.
+// Merchants and API keys are answered from memory; terminals, customers, media and
+// items, of which there may be many, are read from the store.
 type Registry struct {
 	dir  string // the registry's own
 	db   *badger.DB
@@ -99,6 +99,7 @@ type Counts struct {
 	APIKeys   int `json:"api_keys"`
 	Customers int `json:"customers"`
 	Media     int `json:"media"`
+	Items     int `json:"items"`
 }
 
 func (c *Counts) add(o Counts) {
@@ -107,9 +108,12 @@ func (c *Counts) add(o Counts) {
 	c.APIKeys += o.APIKeys
 	c.Customers += o.Customers
 	c.Media += o.Media
+	c.Items += o.Items
 }
 
-func (c Counts) total() int { return c.Merchants + c.Terminals + c.APIKeys + c.Customers + c.Media }
+func (c Counts) total() int {
+	return c.Merchants + c.Terminals + c.APIKeys + c.Customers + c.Media + c.Items
+}
 
 var metaKey = []byte("meta/registry")
 

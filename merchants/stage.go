@@ -7,6 +7,7 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
+	"kessai"
 	"kessai/authz/ledger"
 	"kessai/customers"
 )
@@ -19,9 +20,10 @@ type stager struct {
 	file   *stagedWriter
 	before Counts
 	added  Counts
-	txn    *badger.Txn // the registry as it was before
-	im     *Import     // what is imported; nil for changes
-	change digest      // what the digest of all records is to be combined with
+	txn    *badger.Txn               // the registry as it was before
+	im     *Import                   // what is imported; nil for changes
+	items  map[kessai.MerchantID]int // how many each has, where that was looked at
+	change digest                    // what the digest of all records is to be combined with
 	p      *progress
 }
 
@@ -34,7 +36,7 @@ func (r *Registry) stage(ctx context.Context, p *progress, fill func(*stager) er
 	r.step("begun")
 	txn := r.db.NewTransaction(false)
 	defer txn.Discard()
-	s := &stager{r: r, ctx: ctx, txn: txn, file: file, p: p}
+	s := &stager{r: r, ctx: ctx, txn: txn, file: file, p: p, items: make(map[kessai.MerchantID]int)}
 	var m meta
 	if m, err = getMeta(txn); err == nil {
 		s.before = m.Counts
@@ -80,12 +82,17 @@ func (s *stager) all(im *Import, sum *Summary) error {
 			return err
 		}
 	}
+	for _, e := range im.items {
+		if err := s.item(e.v, e.at, &sum.Items); err != nil {
+			return err
+		}
+	}
 	s.count(sum)
 	return nil
 }
 
 func (s *stager) count(sum *Summary) {
-	s.added = Counts{sum.Merchants.Added, sum.Terminals.Added, sum.APIKeys.Added, sum.Customers.Added, sum.Media.Added}
+	s.added = Counts{sum.Merchants.Added, sum.Terminals.Added, sum.APIKeys.Added, sum.Customers.Added, sum.Media.Added, sum.Items.Added}
 }
 
 // changes stages what becomes of the records that are to be changed.
@@ -154,6 +161,9 @@ func (s *stager) customer(v customers.Customer, at place, c *Count) error {
 			return s.fault("customers", at, "currency", "cannot change from "+was.Currency.String()+": the customer has an account in it")
 		}
 		v.Opening = was.Opening // it was used when the account was opened, and is of no use again
+		if v.Verifier.IsZero() {
+			v.Verifier = was.Verifier // a file of names and addresses must not take passwords away
+		}
 	}
 	open, err := s.account(v.Account(), "customers", at)
 	if err != nil {
@@ -241,6 +251,40 @@ func (s *stager) medium(e *mediumEntry, at place, c *Count) error {
 		}
 	}
 	return s.put(key, old, m.Encode(), true, c)
+}
+
+// item checks an item, and that its merchant has not too many then.
+func (s *stager) item(i Item, at place, c *Count) error {
+	_, inFile := s.im.seen.merchants[i.Merchant]
+	if err := s.exists(inFile, Merchant{ID: i.Merchant}.key(), s.fault("items", at, "merchant", "is neither in this file nor in the registry")); err != nil {
+		return err
+	}
+	key, _ := itemKey(i.Merchant, i.Code)
+	old, err := s.get(key, s.before.Items)
+	if err != nil {
+		return err
+	}
+	if old == nil {
+		n, err := s.countItems(i.Merchant)
+		if err != nil {
+			return err
+		}
+		if n >= MaxItems {
+			return s.fault("items", at, "merchant", tooManyItems+", with those in the registry")
+		}
+		s.items[i.Merchant] = n + 1
+	}
+	return s.put(key, old, i.encode(), true, c)
+}
+
+// countItems gives how many items a merchant has, with those of the file so far.
+func (s *stager) countItems(m kessai.MerchantID) (int, error) {
+	if n, ok := s.items[m]; ok || s.before.Items == 0 {
+		return n, nil
+	}
+	n := 0
+	err := each(s.txn, string(itemsOf(m)), func(_, _ []byte) error { n++; return nil })
+	return n, err
 }
 
 func (s *stager) fault(section string, at place, field, problem string) error {

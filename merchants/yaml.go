@@ -64,7 +64,7 @@ func (p *parser) yamlSections(n *yaml.Node) error {
 	return p.yamlMapping(n, "sections", func(name, value *yaml.Node) error {
 		s := sectionNamed(name.Value)
 		if s == nil {
-			return p.fault(name.Line, "has an unknown section; there are merchants, terminals, api_keys, customers and media")
+			return p.fault(name.Line, "has an unknown section; there are merchants, terminals, api_keys, customers, media and items")
 		}
 		if value.Kind != yaml.SequenceNode || value.Anchor != "" {
 			return &FileError{File: p.im.file, Line: value.Line, Section: s.name, Problem: "must be a list of records"}

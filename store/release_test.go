@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -34,11 +35,11 @@ func residentKB(t *testing.T, dir string) (kb int) {
 
 func TestReleaseGivesMemoryBackAndLosesNothing(t *testing.T) {
 	dir := t.TempDir()
-	db, err := badger.Open(badger.DefaultOptions(dir).WithLogger(nil).WithMemTableSize(1 << 20).WithValueThreshold(1 << 10).WithCompression(options.None))
+	o := badger.DefaultOptions(dir).WithLogger(nil).WithMemTableSize(1 << 20).WithValueThreshold(1 << 10).WithCompression(options.None)
+	db, err := Open(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer db.Close()
 	const n = 20_000
 	wb := db.NewWriteBatch()
 	for i := range n {
@@ -46,9 +47,13 @@ func TestReleaseGivesMemoryBackAndLosesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := wb.Flush(); err != nil {
+	if err := errors.Join(wb.Flush(), db.Close()); err != nil {
 		t.Fatal(err)
 	}
+	if db, err = OpenCopy(o); err != nil { // nothing writes tables beside
+		t.Fatal(err)
+	}
+	defer db.Close()
 	read := func() {
 		t.Helper()
 		found := 0

@@ -16,7 +16,7 @@ func (s *state) apply(t *Tx) error {
 		return fmt.Errorf("transaction %d follows %d", t.ID, s.txs.n)
 	}
 	t.begin()
-	if t.Code.IsApproval() {
+	if t.Code.IsApproval() || t.Kind.OfCustomer() {
 		if err := s.effect(t); err != nil {
 			return fmt.Errorf("transaction %d: %w", t.ID, err)
 		}
@@ -27,6 +27,9 @@ func (s *state) apply(t *Tx) error {
 }
 
 func (s *state) effect(t *Tx) error {
+	if t.Status == Waiting {
+		return s.beginWaiting(t)
+	}
 	switch t.Kind {
 	case kessai.Purchase, kessai.CashBack:
 		return s.move(t.Customer, t.Shop, t.Amount)
@@ -38,9 +41,14 @@ func (s *state) effect(t *Tx) error {
 			if o == nil || t.Amount > o.Remaining() {
 				return fmt.Errorf("refunds more than %d left", t.Original)
 			}
+			if err := t.checkSide(o.back(t.Amount)); err != nil {
+				return err
+			}
 			o.Refunded += t.Amount
+		} else if t.Foreign != (Foreign{}) {
+			return t.checkSide(Foreign{})
 		}
-		return s.move(t.Shop, t.Customer, t.Amount)
+		return s.giveBack(t, t.Foreign, t.Amount)
 	case kessai.Increment, kessai.Completion, kessai.Release:
 		return s.effectOnHold(t)
 	case kessai.Reversal:
@@ -50,6 +58,8 @@ func (s *state) effect(t *Tx) error {
 		return s.undo(t)
 	case kessai.Load, kessai.Unload, kessai.PursePurchase, kessai.PurseInquiry, kessai.PurseSettlement:
 		return s.effectOnPurse(t)
+	case kessai.Approval, kessai.Cancellation, kessai.Claim, kessai.SignIn, kessai.Unlock:
+		return s.effectOfCustomer(t)
 	}
 	return nil
 }
@@ -60,6 +70,9 @@ func (s *state) effectOnHold(t *Tx) error {
 		return fmt.Errorf("transaction %d is no open hold", t.Original)
 	}
 	if t.Kind == kessai.Increment {
+		if h.Asks != kessai.AsksNobody {
+			return fmt.Errorf("the customer agreed to transaction %d as it is", h.ID)
+		}
 		h.Held += t.Amount
 		if d := t.Time + t.HoldFor*int64(time.Second); d > h.Deadline {
 			h.Deadline = d
@@ -67,23 +80,25 @@ func (s *state) effectOnHold(t *Tx) error {
 		}
 		return s.keep(t.Customer, t.Amount)
 	}
-	status := Released
-	if t.Kind == kessai.Completion {
-		status = Captured
+	if t.Kind == kessai.Release {
+		return s.endHold(h, Released, t.ID)
 	}
-	if err := s.endHold(h, status, t.ID); err != nil {
+	if err := t.checkSide(h.part(0, t.Amount)); err != nil {
 		return err
 	}
-	if t.Kind == kessai.Completion {
-		return s.post(t.Customer, t.Shop, t.Amount) // the hold was the cover
+	if err := s.endHold(h, Captured, t.ID); err != nil {
+		return err
 	}
-	return nil
+	return s.pay(t, t.Foreign, t.Amount) // the hold was the cover
 }
 
-// endHold ends a hold: exactly once, because only a pending one can end.
+// endHold ends a hold: exactly once, because only a pending or waiting one can
+// end. Of a payment that nobody has claimed nothing is held, and of nobody.
 func (s *state) endHold(h *Tx, status Status, by kessai.TxID) error {
-	if err := s.keep(h.Customer, -h.Held); err != nil {
-		return err
+	if h.Held != 0 {
+		if err := s.keep(h.Customer, -h.side(h.Held)); err != nil {
+			return err
+		}
 	}
 	h.Status, h.Held, h.Ended = status, 0, by
 	delete(s.pending, h.ID)
@@ -104,6 +119,13 @@ func (s *state) undo(t *Tx) error {
 	if o == nil || t.Amount > o.Remaining() {
 		return fmt.Errorf("reverses more than %d left", t.Original)
 	}
+	if o.Status == Waiting {
+		if o.Reversed = t.Amount; t.Requested != 0 || o.Remaining() != 0 {
+			return fmt.Errorf("a part of %d is reversed, which waits", o.ID)
+		}
+		return s.endWaiting(o, Reversed, kessai.CustomerCancellation, t.ID)
+	}
+	back := o.back(t.Amount)
 	o.Reversed += t.Amount
 	if o.Remaining() == 0 && o.Kind != kessai.PreAuthorization {
 		o.Status = Reversed
@@ -111,22 +133,18 @@ func (s *state) undo(t *Tx) error {
 	var err error
 	switch o.Kind {
 	case kessai.Purchase, kessai.CashBack, kessai.Completion:
-		err = s.move(o.Shop, o.Customer, t.Amount)
-	case kessai.Refund:
-		if o.Original != 0 {
-			sale := s.txs.edit(uint64(o.Original))
-			if sale == nil || sale.Status != Posted {
-				return fmt.Errorf("the sale %d that was refunded does not stand", o.Original)
-			}
-			sale.Refunded -= t.Amount
+		if err = t.checkSide(back); err == nil {
+			err = s.giveBack(o, t.Foreign, t.Amount)
 		}
-		err = s.move(o.Customer, o.Shop, t.Amount)
+	case kessai.Refund:
+		err = s.takeAgain(o, t)
 	case kessai.PreAuthorization:
 		if ends {
 			err = s.endHold(o, Reversed, t.ID)
 		} else {
+			held := o.side(o.Held)
 			o.Held -= t.Amount
-			err = s.keep(o.Customer, -t.Amount)
+			err = s.keep(o.Customer, o.side(o.Held)-held)
 		}
 	case kessai.Increment:
 		h := s.txs.edit(uint64(o.Original))
@@ -140,6 +158,28 @@ func (s *state) undo(t *Tx) error {
 	}
 	s.uncount(o, t.Amount)
 	return err
+}
+
+// takeAgain undoes a refund, or a part of it.
+func (s *state) takeAgain(o, t *Tx) error {
+	if o.Original == 0 {
+		return s.move(o.Customer, o.Shop, t.Amount)
+	}
+	sale := s.txs.edit(uint64(o.Original))
+	if sale == nil || sale.Status != Posted {
+		return fmt.Errorf("the sale %d that was refunded does not stand", o.Original)
+	}
+	if err := t.checkSide(sale.again(t.Amount)); err != nil {
+		return err
+	}
+	sale.Refunded -= t.Amount
+	if t.Foreign.Currency == 0 {
+		return s.move(o.Customer, o.Shop, t.Amount)
+	}
+	if a := s.accounts.get(uint64(o.Customer)); a == nil || a.available() < t.Foreign.Amount {
+		return fmt.Errorf("account %d does not cover %d", o.Customer, t.Foreign.Amount)
+	}
+	return s.pay(o, t.Foreign, t.Amount)
 }
 
 // move posts an amount that the account must cover.
@@ -180,10 +220,14 @@ func (s *state) keep(id AccountID, amount int64) error {
 // expire ends a hold whose deadline has passed.
 func (s *state) expire(id kessai.TxID) error {
 	h := s.txs.edit(uint64(id))
-	if h == nil || h.Status != Pending || h.Kind.OnPurse() || h.Deadline > s.time {
-		return fmt.Errorf("transaction %d is no hold that is due", id)
+	switch {
+	case h == nil || h.Kind.OnPurse() || h.Deadline > s.time:
+	case h.Status == Pending:
+		return s.endHold(h, Expired, 0)
+	case h.Status == Waiting:
+		return s.endWaiting(h, Expired, kessai.TooLate, 0)
 	}
-	return s.endHold(h, Expired, 0)
+	return fmt.Errorf("transaction %d is no hold that is due", id)
 }
 
 // openAccount adds an account and puts its opening balance in.

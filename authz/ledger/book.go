@@ -105,6 +105,8 @@ type Book struct {
 	stop    chan struct{} // closed when the followers are to end
 	done    sync.WaitGroup
 
+	onEnded atomic.Pointer[func([]Tx)] // told of waiting payments that ended
+
 	follow    follower
 	snapBlock atomic.Uint64 // the block of the newest snapshot
 	snapTxs   atomic.Uint64 // the transactions in it

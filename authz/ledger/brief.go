@@ -15,6 +15,8 @@ type brief struct {
 	names, tombs   []hashed
 	pending        []hold
 	counts         []counted
+	tries          []tried       // wrong proofs, and unlocks
+	waiting        []kessai.TxID // those of pending that wait for their customers
 }
 
 // hashed is the hash of a name, and whose it is.
@@ -43,10 +45,16 @@ func (b *brief) note(t *Tx, day int32) {
 	if t.OriginalKey != (Key{}) {
 		b.tombs = append(b.tombs, hashed{t.OriginalKey.hash(), t.ID})
 	}
-	if t.Status == Pending {
+	if t.Status == Pending || t.Status == Waiting {
 		b.pending = append(b.pending, hold{t.Deadline, t.ID})
 	}
-	if t.Counted != 0 && t.Day >= day && t.Code.IsApproval() {
+	if t.Status == Waiting {
+		b.waiting = append(b.waiting, t.ID)
+	}
+	if t.Kind.OfCustomer() && t.Day >= day && (t.Counted&CountedTry != 0 || t.Kind == kessai.Unlock && t.Code.IsApproval()) {
+		b.tries = append(b.tries, tried{t.ID, t.Day, t.Customer, whatTried(t)})
+	}
+	if t.Counted != 0 && t.Day >= day && t.Code.IsApproval() && t.Told == 0 {
 		c := counted{day: t.Day, who: t.Counted, medium: t.Medium, terminal: t.Terminal, amount: t.Amount - t.Reversed}
 		if t.Status != Reversed && t.Kind != kessai.Increment {
 			c.times = 1
@@ -92,6 +100,18 @@ func (b *brief) append(dst []byte, first kessai.TxID) []byte {
 			dst = append(dst, c.terminal[:]...)
 		}
 	}
+	if len(b.tries)+len(b.waiting) == 0 {
+		return dst
+	}
+	dst = binary.AppendUvarint(dst, uint64(len(b.tries)))
+	for _, x := range b.tries {
+		dst = binary.AppendVarint(append(dst, byte(x.id-first), x.what), int64(x.day))
+		dst = binary.AppendUvarint(dst, uint64(x.account))
+	}
+	dst = binary.AppendUvarint(dst, uint64(len(b.waiting)))
+	for _, id := range b.waiting {
+		dst = append(dst, byte(id-first))
+	}
 	return dst
 }
 
@@ -115,6 +135,17 @@ func (d *decoder) brief(b *brief, first kessai.TxID) {
 			d.copy(c.terminal[:])
 		}
 		b.counts = append(b.counts, c)
+	}
+	b.tries, b.waiting = b.tries[:0], b.waiting[:0]
+	if len(d.b) == 0 {
+		return
+	}
+	for range d.length() {
+		id, what := first+kessai.TxID(d.byte()), d.byte()
+		b.tries = append(b.tries, tried{id, int32(d.varint()), AccountID(d.uvarint()), what})
+	}
+	for range d.length() {
+		b.waiting = append(b.waiting, first+kessai.TxID(d.byte()))
 	}
 	if len(d.b) > 0 {
 		d.fail()

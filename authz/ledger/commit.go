@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"syscall"
 	"time"
 
 	"kessai"
@@ -226,7 +225,11 @@ func (b *Book) commitBlock(t *batch, first *pending, others bool) (err error) {
 		err = cmp.Or(b.state.lost(), err) // the cause
 		b.fail(err)                       // before anyone can read a state that is not on disk
 	}
+	ended := b.state.stood()
 	b.mu.Unlock()
+	if err == nil {
+		b.tellEnded(ended)
+	}
 	t.answer(err)
 	if err != nil {
 		return err
@@ -350,6 +353,11 @@ func (t *batch) one(s *state, op *Op, out *Outcome) (err error) {
 		out.Tx.Code = kessai.SystemMalfunction
 		return nil
 	}
+	if op.Foreign.Currency != 0 {
+		if err := t.openExchange(s, op); err != nil {
+			return err
+		}
+	}
 	if first, ok := s.settles(op); ok {
 		if err := t.enter(s, &first, nil); err != nil {
 			return err
@@ -450,24 +458,6 @@ func (p *pending) untouched() error {
 		return ErrUnknown
 	}
 	return ErrClosed
-}
-
-// minFree is what must be free on the disk, in bytes: far more than is written
-// between two looks at it.
-const minFree = 256 << 20
-
-// roomOnDisk refuses to go on when the disk is nearly full. Badger, which keeps the
-// index, writes into files that it has mapped; when the disk has no room for a page
-// of them the kernel kills the process, and nobody would hear why.
-func (b *Book) roomOnDisk() error {
-	var st syscall.Statfs_t
-	if err := syscall.Statfs(b.o.Dir, &st); err != nil {
-		return fmt.Errorf("asking for the room on the disk: %w", err)
-	}
-	if free, need := int64(st.Bavail)*st.Bsize, int64(minFree); free < need {
-		return fmt.Errorf("the disk that %s is on has %d MiB left; the book needs %d MiB to go on safely", b.o.Dir, free>>20, need>>20)
-	}
-	return nil
 }
 
 // fail records that the book can no longer write. What is in memory may be ahead

@@ -309,17 +309,25 @@ func TestWitness(t *testing.T) {
 }
 
 // TestHoldExpiresWhileDown lets a deadline pass while no gateway runs.
-func TestHoldExpiresWhileDown(t *testing.T) {
+func TestHoldExpiresWhileDown(t *testing.T) { inTime(t, holdExpiresWhileDown) }
+
+func holdExpiresWhileDown(t *testing.T, holdFor time.Duration) bool {
 	b := openTest(t, Options{Dir: t.TempDir()})
 	shop, c := people(t, b, 1_000)
-	tx := wantCode(t, commit(t, b, Op{Kind: kessai.PreAuthorization, Names: named1(1), Customer: c[0], Shop: shop, Amount: 400, HoldFor: time.Second}), kessai.Approved)
-	wantBalance(t, b, c[0], 1_000, 400)
+	tx := wantCode(t, commit(t, b, Op{Kind: kessai.PreAuthorization, Names: named1(1), Customer: c[0], Shop: shop, Amount: 400, HoldFor: holdFor}), kessai.Approved)
+	if a, _ := b.Account(c[0]); a.Balance != 1_000 || a.Held != 400 {
+		if time.Now().Before(deadline(&tx, holdFor)) {
+			t.Fatalf("there are %d, and %d held; want 1000 and 400 held", a.Balance, a.Held)
+		}
+		return false
+	}
 	b = reopen(t, b)
 	for now, _ := b.Find(Ref{ID: tx.ID}); now.Status != Expired; now, _ = b.Find(Ref{ID: tx.ID}) {
 		time.Sleep(time.Millisecond)
 	}
 	wantBalance(t, b, c[0], 1_000, 0)
 	wantCode(t, commit(t, b, Op{Kind: kessai.Completion, Names: named1(2), Original: Ref{ID: tx.ID}, Amount: 400}), kessai.TooLate)
+	return true
 }
 
 // TestForgottenTransactionsStayReadable drops old transactions from memory.

@@ -3,6 +3,7 @@ package ledger
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"kessai"
 )
@@ -18,6 +19,12 @@ func (op *Op) check() error {
 	switch {
 	case len(op.Note) > MaxNote:
 		return fmt.Errorf("%w: note of %d bytes, at most %d are kept", errOp, len(op.Note), MaxNote)
+	case op.Asks != kessai.AsksNobody || op.Kind.OfCustomer() || op.Foreign != (Foreign{}):
+		if err := op.checkAsking(); err != nil || op.Kind.OfCustomer() {
+			return err
+		}
+	}
+	switch {
 	case !op.Verdict.IsApproval():
 		return nil // recorded as it was asked, however odd; nothing moves
 	case op.Amount < 0 || op.Amount > kessai.MaxAmount || op.CashBack < 0 || op.CashBack > op.Amount:
@@ -30,7 +37,7 @@ func (op *Op) check() error {
 		return fmt.Errorf("%w: a %s without what the medium said", errOp, op.Kind)
 	case op.Kind.OnPurse():
 		return nil
-	case op.Customer == 0 || op.Shop == 0 || op.Customer == op.Shop:
+	case op.Customer == 0 && op.Asks != kessai.AsksClaim || op.Shop == 0 || op.Customer == op.Shop:
 		return fmt.Errorf("%w: a %s without its two accounts", errOp, op.Kind)
 	}
 	return nil
@@ -74,6 +81,13 @@ func (s *state) decide(op *Op) Tx {
 	if !op.Transmitted.IsZero() {
 		t.Transmitted = op.Transmitted.Unix()
 	}
+	if op.Asks != kessai.AsksNobody {
+		t.Asks, t.WaitFor, t.Foreign = op.Asks, int32(op.WaitFor/time.Second), op.Foreign
+	}
+	if op.Kind.OfCustomer() {
+		s.decideOfCustomer(&t, op)
+		return t
+	}
 	if !t.Code.IsApproval() {
 		return t
 	}
@@ -82,6 +96,10 @@ func (s *state) decide(op *Op) Tx {
 			t.Code = kessai.DoNotHonour
 			return t
 		}
+	}
+	if t.Asks != kessai.AsksNobody {
+		s.decideWaiting(&t, op)
+		return t
 	}
 	switch op.Kind {
 	case kessai.Purchase, kessai.CashBack, kessai.PreAuthorization:
@@ -209,6 +227,8 @@ func (s *state) decideOnHold(t *Tx, op *Op) {
 		t.Code = kessai.TooLate
 	case o.Kind != kessai.PreAuthorization || o.Status != Pending:
 		t.Code = kessai.InvalidTransaction
+	case t.Kind == kessai.Increment && o.Asks != kessai.AsksNobody:
+		t.Code = kessai.InvalidTransaction // it would take more than the customer agreed to
 	case t.Kind == kessai.Increment:
 		t.Amount, t.Code = s.spend(t, op, false)
 		t.HoldFor = int64(op.HoldFor.Seconds())
@@ -219,8 +239,8 @@ func (s *state) decideOnHold(t *Tx, op *Op) {
 		}
 		if t.Amount > o.Held || t.Amount == 0 {
 			t.Amount, t.Code = 0, kessai.InvalidAmount
-		} else if _, err := kessai.Add(s.accounts.get(uint64(t.Shop)).balance, t.Amount); err != nil {
-			t.Amount, t.Code = 0, kessai.InvalidAmount
+		} else if t.Foreign = o.part(0, t.Amount); !s.canPay(t, t.Foreign, t.Amount) {
+			t.Amount, t.Foreign, t.Code = 0, Foreign{}, kessai.InvalidAmount
 		}
 	}
 }
@@ -243,15 +263,16 @@ func (s *state) decideRefund(t *Tx, op *Op) {
 		case op.Amount == 0:
 			t.Amount = o.Remaining()
 		}
+		t.Foreign = o.back(t.Amount)
 	}
-	if t.Code == kessai.Approved {
+	if t.Code == kessai.Approved && t.Foreign.Currency == 0 {
 		t.Code = s.fits(t, t.Customer, t.Shop)
 	}
-	if t.Code == kessai.Approved && !s.canMove(t.Shop, t.Customer, t.Amount) {
+	if t.Code == kessai.Approved && !s.canGiveBack(t, t.Foreign, t.Amount) {
 		t.Code = kessai.InvalidAmount
 	}
 	if t.Code != kessai.Approved {
-		t.Amount = 0
+		t.Amount, t.Foreign = 0, Foreign{}
 	}
 }
 
@@ -278,9 +299,13 @@ func (s *state) decideReversal(t *Tx, op *Op) {
 		return
 	}
 	switch {
-	case o.Kind == kessai.Reversal || o.Kind == kessai.Release || o.Status == Captured,
-		o.onMedium(): // only the medium undoes what it wrote
+	case o.Kind == kessai.Reversal || o.Kind == kessai.Release || o.Status == Captured, o.Kind.OfCustomer(),
+		o.Status == Waiting && op.Amount != 0, // the customer is asked for all of it
+		o.onMedium():                          // only the medium undoes what it wrote
 		t.Code = kessai.InvalidTransaction
+		return
+	case o.Status == Waiting:
+		t.Amount = o.Amount
 		return
 	case o.Status != Posted && o.Status != Pending:
 		return // it moved nothing, or stands no more: nothing to undo
@@ -290,6 +315,14 @@ func (s *state) decideReversal(t *Tx, op *Op) {
 	}
 	undo := max(0, o.Remaining()-op.Amount)
 	switch o.Kind {
+	case kessai.Purchase, kessai.Completion:
+		if o.Foreign.Currency == 0 || undo == 0 {
+			break
+		}
+		if t.Foreign = o.back(undo); !s.canGiveBack(&o, t.Foreign, undo) {
+			t.Code, t.Foreign = kessai.InvalidAmount, Foreign{}
+			return
+		}
 	case kessai.Increment:
 		h := s.txs.get(uint64(o.Original))
 		if h != nil && h.Status == Captured {
@@ -311,8 +344,18 @@ func (s *state) decideReversal(t *Tx, op *Op) {
 		case o.Original != 0 && sale.Status != Posted:
 			t.Code = kessai.InvalidTransaction // the sale was undone; the refund is part of that
 			return
-		case undo > s.accounts.get(uint64(o.Customer)).available():
-			t.Code = kessai.InsufficientFunds
+		}
+		theirs := Foreign{0, undo}
+		if o.Original != 0 && sale.Foreign.Currency != 0 && undo > 0 {
+			theirs = sale.again(undo)
+			t.Foreign = theirs
+		}
+		switch {
+		case theirs.Amount > s.accounts.get(uint64(o.Customer)).available():
+			t.Code, t.Foreign = kessai.InsufficientFunds, Foreign{}
+			return
+		case theirs.Currency != 0 && !s.canPay(&o, theirs, undo):
+			t.Code, t.Foreign = kessai.InvalidAmount, Foreign{}
 			return
 		}
 	}

@@ -200,6 +200,10 @@ func appendFirst(dst []byte, t *Tx) []byte {
 	}
 	set(hasNote, t.HasNote)
 	dst[flagAt] = flags
+	if t.hasExtension() {
+		dst[flagAt+3] |= extended
+		dst = appendExtension(dst, t)
+	}
 	if t.Kind.OnPurse() {
 		dst = binary.AppendUvarint(dst, uint64(t.Purse))
 		dst = binary.AppendUvarint(dst, uint64(t.Counter))
@@ -219,7 +223,11 @@ func appendRow(dst []byte, t *Tx) []byte {
 	dst = binary.AppendVarint(dst, t.Refunded)
 	dst = binary.AppendVarint(dst, t.Held)
 	dst = binary.AppendVarint(dst, t.Deadline)
-	return binary.AppendUvarint(dst, uint64(t.Ended))
+	dst = binary.AppendUvarint(dst, uint64(t.Ended))
+	if t.Asks != kessai.AsksNobody {
+		dst = binary.AppendUvarint(append(dst, byte(t.Told), t.Tries), uint64(t.Agreed))
+	}
+	return dst
 }
 
 func appendBytes[T ~string | ~[]byte](dst []byte, s T) []byte {
@@ -323,7 +331,7 @@ func (d *decoder) first() (t Tx) {
 	flags := d.byte()
 	t.Kind, t.Code = kessai.Kind(d.byte()), kessai.ResponseCode(d.byte())
 	mixed := d.byte()
-	t.Wire, t.Counted = Wire(mixed&15), Counted(mixed>>4)
+	t.Wire, t.Counted = Wire(mixed&15), Counted(mixed&^extended>>4)
 	t.ID = kessai.TxID(d.uvarint())
 	d.copy(t.Merchant[:])
 	d.copy(t.Terminal[:])
@@ -353,6 +361,9 @@ func (d *decoder) first() (t Tx) {
 		t.HoldFor = d.varint()
 	}
 	t.HasNote = flags&hasNote != 0
+	if mixed&extended != 0 {
+		d.extension(&t)
+	}
 	if t.Kind.OnPurse() {
 		t.Purse, t.Counter, t.Before = AccountID(d.uvarint()), uint32(d.uvarint()), kessai.TxID(d.uvarint())
 	}
@@ -365,5 +376,8 @@ func (d *decoder) row() Tx {
 	t.Status = Status(d.byte())
 	t.Reversed, t.Refunded, t.Held, t.Deadline = d.varint(), d.varint(), d.varint(), d.varint()
 	t.Ended = kessai.TxID(d.uvarint())
+	if t.Asks != kessai.AsksNobody {
+		t.Told, t.Tries, t.Agreed = kessai.ResponseCode(d.byte()), d.byte(), kessai.TxID(d.uvarint())
+	}
 	return t
 }

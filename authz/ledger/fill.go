@@ -151,6 +151,7 @@ func (s *state) fillBriefs() error {
 	names, tombs := &filling{hashIndex: &s.names}, &filling{hashIndex: &s.tombs}
 	var holds sync.Mutex
 	var totals [usageShards]sync.Mutex
+	var wrong []tried
 	err := inParallel(len(s.txs.pages), func() (func(uint64) error, func()) {
 		mine := &filler{into: names}
 		uses := &tally{s: s, locks: &totals}
@@ -173,7 +174,7 @@ func (s *state) fillBriefs() error {
 			for _, n := range b.names {
 				mine.add(n.hash, uint64(n.id))
 			}
-			if len(b.pending)+len(b.tombs) > 0 {
+			if len(b.pending)+len(b.tombs)+len(b.tries) > 0 {
 				holds.Lock()
 				for _, n := range b.tombs {
 					tombs.shards[n.hash>>(64-shardBits)].add(n.hash, uint64(n.id))
@@ -181,6 +182,10 @@ func (s *state) fillBriefs() error {
 				for _, h := range b.pending {
 					s.await(h)
 				}
+				for _, id := range b.waiting {
+					s.waiting[id] = struct{}{}
+				}
+				wrong = append(wrong, b.tries...)
 				holds.Unlock()
 			}
 			for i := range b.counts {
@@ -193,6 +198,7 @@ func (s *state) fillBriefs() error {
 	})
 	names.end()
 	tombs.end()
+	s.tryAll(wrong)
 	return err
 }
 

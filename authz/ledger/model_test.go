@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,6 +25,7 @@ type model struct {
 	times         map[string]uint32
 	next          kessai.TxID
 	purses        map[AccountID]*modelPurse
+	modelWaiting
 }
 
 type modelTx struct {
@@ -47,6 +49,7 @@ type modelTx struct {
 	purse          *modelPurse // of e-money
 	after          int64       // what is on the medium once it is written
 	before         kessai.TxID // what it wrote before
+	modelAsk
 }
 
 func newModel() *model {
@@ -54,6 +57,7 @@ func newModel() *model {
 		balance: map[AccountID]int64{}, held: map[AccountID]int64{}, overdraft: map[AccountID]int64{},
 		txs: map[kessai.TxID]*modelTx{}, open: map[kessai.TxID]*modelTx{}, byKey: map[Key]kessai.TxID{}, undoneFirst: map[Key]bool{},
 		total: map[string]int64{}, times: map[string]uint32{}, next: 1, purses: map[AccountID]*modelPurse{},
+		modelWaiting: newModelWaiting(),
 	}
 }
 
@@ -69,10 +73,12 @@ func (m *model) post(from, to AccountID, amount int64) {
 func (m *model) expireHolds(now time.Time) {
 	for id, t := range m.open {
 		if t.hold == "open" && !now.Before(t.deadline) {
-			m.held[t.customer] -= t.heldNow
-			t.hold, t.heldNow = "expired", 0
+			m.unhold(t, "expired")
 		}
-		if t.hold != "open" {
+		if t.hold == "waiting" && !now.Before(t.deadline) {
+			m.endWait(t, "expired", kessai.TooLate)
+		}
+		if t.hold != "open" && t.hold != "waiting" {
 			delete(m.open, id)
 		}
 	}
@@ -95,9 +101,13 @@ func (m *model) do(op Op, now time.Time) (code kessai.ResponseCode, amount int64
 		kind: op.Kind, asked: op.Amount, customer: op.Customer, shop: op.Shop, merchant: op.Merchant,
 		medium: op.Medium, terminal: op.Terminal, day: dayOf(now), digest: op.Names[0].Digest,
 	}
-	if op.Kind.OnPurse() && op.Verdict == kessai.Approved && !m.undoneFirst[key] {
+	switch {
+	case op.Kind.OfCustomer():
+		t.code, t.amount = m.ofCustomer(op, t, now)
+	case op.Kind.OnPurse() && op.Verdict == kessai.Approved && !m.undoneFirst[key]:
 		t.code, t.amount = m.onPurse(op, t, settled)
-	} else {
+	default:
+		t.asks, t.foreign = op.Asks, op.Foreign
 		t.code, t.amount = m.outcome(op, t, now)
 	}
 	m.txs[m.next], m.byKey[key] = t, m.next
@@ -111,6 +121,9 @@ func (m *model) outcome(op Op, t *modelTx, now time.Time) (kessai.ResponseCode, 
 	}
 	if m.undoneFirst[op.Names[0].Key] {
 		return kessai.DoNotHonour, 0
+	}
+	if op.Asks != kessai.AsksNobody {
+		return m.wait(op, t, now)
 	}
 	switch op.Kind {
 	case kessai.Purchase, kessai.CashBack, kessai.PreAuthorization:
@@ -152,43 +165,6 @@ func (m *model) outcome(op Op, t *modelTx, now time.Time) (kessai.ResponseCode, 
 	return m.followUp(op, t, o, now)
 }
 
-func (m *model) spend(op Op, t *modelTx, customer AccountID, partial bool) (kessai.ResponseCode, int64) {
-	mk, tk := fmt.Sprintf("m%x/%d", t.medium, t.day), fmt.Sprintf("t%s/%d", t.terminal, t.day)
-	for _, l := range []struct {
-		k string
-		Limit
-		on *bool
-	}{{mk, op.MediumLimit, &t.limited}, {tk, op.TerminalLimit, &t.limitedT}} {
-		if l.MaxCount > 0 && op.Kind != kessai.Increment && m.times[l.k]+1 > l.MaxCount {
-			return kessai.CountLimit, 0
-		}
-		if l.MaxTotal > 0 && m.total[l.k]+op.Amount > l.MaxTotal {
-			return kessai.AmountLimit, 0
-		}
-	}
-	amount, code := op.Amount, kessai.Approved
-	if m.free(customer) < amount {
-		if amount = m.free(customer); !partial || amount <= 0 {
-			return kessai.InsufficientFunds, 0
-		}
-		code = kessai.PartialApproval
-	}
-	for _, l := range []struct {
-		k string
-		Limit
-		on *bool
-	}{{mk, op.MediumLimit, &t.limited}, {tk, op.TerminalLimit, &t.limitedT}} {
-		if l.MaxCount > 0 || l.MaxTotal > 0 {
-			*l.on = true
-			m.total[l.k] += amount
-			if op.Kind != kessai.Increment {
-				m.times[l.k]++
-			}
-		}
-	}
-	return code, amount
-}
-
 func (m *model) followUp(op Op, t, o *modelTx, now time.Time) (kessai.ResponseCode, int64) {
 	isHold := o.kind == kessai.PreAuthorization && o.code.IsApproval()
 	switch op.Kind {
@@ -202,6 +178,9 @@ func (m *model) followUp(op Op, t, o *modelTx, now time.Time) (kessai.ResponseCo
 	}
 	switch op.Kind {
 	case kessai.Increment:
+		if o.asks != kessai.AsksNobody {
+			return kessai.InvalidTransaction, 0
+		}
 		code, amount := m.spend(op, t, o.customer, false)
 		if code.IsApproval() {
 			m.held[o.customer] += amount
@@ -219,13 +198,13 @@ func (m *model) followUp(op Op, t, o *modelTx, now time.Time) (kessai.ResponseCo
 		if amount == 0 || amount > o.heldNow {
 			return kessai.InvalidAmount, 0
 		}
-		m.held[o.customer] -= o.heldNow
-		o.hold, o.heldNow, o.doneBy = "captured", 0, m.next
-		m.post(o.customer, o.shop, amount)
+		t.foreign = m.step(o, 0, amount)
+		m.unhold(o, "captured")
+		o.doneBy = m.next
+		m.pay(o, t.foreign, amount)
 		return kessai.Approved, amount
 	case kessai.Release:
-		m.held[o.customer] -= o.heldNow
-		o.hold, o.heldNow = "released", 0
+		m.unhold(o, "released")
 		return kessai.Approved, 0
 	case kessai.Refund:
 		if isHold && o.hold == "captured" {
@@ -233,7 +212,7 @@ func (m *model) followUp(op Op, t, o *modelTx, now time.Time) (kessai.ResponseCo
 			o = m.txs[o.doneBy]
 		}
 		if !o.code.IsApproval() || o.kind != kessai.Purchase && o.kind != kessai.CashBack && o.kind != kessai.Completion ||
-			o.undone > 0 && o.amount-o.undone-o.repaid == 0 {
+			o.undone > 0 && o.amount-o.undone-o.repaid == 0 || o.kind == kessai.Purchase && o.hold != "" {
 			return kessai.InvalidTransaction, 0
 		}
 		left := o.amount - o.undone - o.repaid
@@ -244,8 +223,9 @@ func (m *model) followUp(op Op, t, o *modelTx, now time.Time) (kessai.ResponseCo
 		if left == 0 || amount > left {
 			return kessai.InvalidAmount, 0
 		}
+		t.foreign = m.step(o, o.undone+o.repaid, o.undone+o.repaid+amount)
+		m.pay(o, t.foreign.negative(), -amount)
 		o.repaid += amount
-		m.post(o.shop, o.customer, amount)
 		return kessai.Approved, amount
 	}
 	return m.reverse(op, t, o)
@@ -255,7 +235,12 @@ func (m *model) reverse(op Op, t, o *modelTx) (kessai.ResponseCode, int64) {
 	if o.code.IsApproval() && o.kind.OnPurse() && o.kind != kessai.PurseInquiry && o.hold != "unwritten" {
 		return kessai.InvalidTransaction, 0
 	}
-	if o.kind == kessai.Reversal || o.kind == kessai.Release && o.code.IsApproval() || o.kind == kessai.Release || o.hold == "captured" {
+	if o.hold == "waiting" && op.Amount == 0 {
+		o.undone = o.amount
+		m.endWait(o, "reversed", kessai.CustomerCancellation)
+		return kessai.Approved, o.amount
+	}
+	if o.kind.OfCustomer() || o.hold == "waiting" || o.kind == kessai.Reversal || o.kind == kessai.Release && o.code.IsApproval() || o.kind == kessai.Release || o.hold == "captured" {
 		return kessai.InvalidTransaction, 0
 	}
 	if !o.code.IsApproval() || o.kind == kessai.BalanceInquiry || o.kind == kessai.Verification || o.kind.OnPurse() || o.hold != "" && o.hold != "open" {
@@ -271,15 +256,22 @@ func (m *model) reverse(op Op, t, o *modelTx) (kessai.ResponseCode, int64) {
 	undo := max(0, left-op.Amount)
 	switch o.kind {
 	case kessai.Purchase, kessai.CashBack, kessai.Completion:
-		m.post(o.shop, o.customer, undo)
+		t.foreign = m.step(o, o.undone+o.repaid, o.undone+o.repaid+undo)
+		m.pay(o, t.foreign.negative(), -undo)
 	case kessai.Refund:
 		if sale := m.txs[o.original]; sale != nil && sale.undone > 0 && sale.amount-sale.undone-sale.repaid == 0 {
 			return kessai.InvalidTransaction, 0
 		}
-		if undo > m.free(o.customer) {
+		theirs := Foreign{Amount: undo}
+		if sale := m.txs[o.original]; sale != nil && sale.foreign.Currency != 0 {
+			theirs = m.step(sale, sale.undone+sale.repaid-undo, sale.undone+sale.repaid)
+			t.foreign = theirs
+		}
+		if theirs.Amount > m.free(o.customer) {
+			t.foreign = Foreign{}
 			return kessai.InsufficientFunds, 0
 		}
-		m.post(o.customer, o.shop, undo)
+		m.pay(o, t.foreign, undo)
 		if o.original != 0 {
 			m.txs[o.original].repaid -= undo
 		}
@@ -297,11 +289,11 @@ func (m *model) reverse(op Op, t, o *modelTx) (kessai.ResponseCode, int64) {
 	case kessai.PreAuthorization:
 		undo = min(undo, o.heldNow)
 		if op.Amount == 0 {
-			m.held[o.customer] -= o.heldNow
-			o.hold, o.heldNow = "reversed", 0
+			m.unhold(o, "reversed")
 		} else {
+			m.held[o.customer] -= m.side(o, o.heldNow)
 			o.heldNow -= undo
-			m.held[o.customer] -= undo
+			m.held[o.customer] += m.side(o, o.heldNow)
 		}
 	}
 	o.undone += undo
@@ -335,7 +327,7 @@ func TestModel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { runModel(t, rand.New(rand.NewPCG(seed, 1)), steps, kessai.Kinds()) })
 }
 
-func runModel(t *testing.T, rnd *rand.Rand, steps int, kinds []kessai.Kind) {
+func runModel(t *testing.T, rnd *rand.Rand, steps int, kinds []kessai.Kind) *model {
 	o := Options{Dir: t.TempDir(), SnapshotEvery: 3_000, SnapshotPause: 1, Resident: 4 * pageSize, Logf: t.Logf}
 	b := must(Open(o))
 	m := newModel()
@@ -345,6 +337,7 @@ func runModel(t *testing.T, rnd *rand.Rand, steps int, kinds []kessai.Kind) {
 		m.balance[c] = balances[i]
 	}
 	g := generator{rnd: rnd, kinds: kinds, shop: shop, customers: customers, media: media(t, b, m, len(customers))}
+	g.open(t, b, m)
 	for done := 0; done < steps; {
 		group := make([]*pending, 1+rnd.IntN(64))
 		for i := range group {
@@ -363,6 +356,7 @@ func runModel(t *testing.T, rnd *rand.Rand, steps int, kinds []kessai.Kind) {
 				t.Fatalf("operation %d, %+v:\nthe book says %v, %d, replayed %v, conflict %v (error %v)\nthe model says %v, %d, replayed %v, conflict %v",
 					done, op, out.Tx.Code, out.Tx.Amount, out.Replayed, out.Conflict, p.err, code, amount, replayed, conflict)
 			}
+			m.same(t, b, out)
 			done++
 			g.ordered(op, out)
 		}
@@ -392,11 +386,12 @@ func runModel(t *testing.T, rnd *rand.Rand, steps int, kinds []kessai.Kind) {
 				os.RemoveAll(indexDir(o.Dir))
 			}
 			b = must(Open(o))
+			m.reopened(b)
 		}
 		m.agree(t, b)
 	}
 	for _, medium := range g.media {
-		if medium.wrote < steps/5_000 {
+		if slices.Contains(kinds, kessai.Load) && medium.wrote < steps/5_000 {
 			t.Errorf("medium %s was written only %d times", medium.id, medium.wrote)
 		}
 	}
@@ -407,9 +402,11 @@ func runModel(t *testing.T, rnd *rand.Rand, steps int, kinds []kessai.Kind) {
 	if err != nil || r.Transactions != uint64(m.next-1) {
 		t.Fatalf("verify: %+v, %v; the model has %d transactions", r, err, m.next-1)
 	}
-	if open, float := m.pending(), m.float(); r.HoldsOpen != open || r.Float[kessai.JPY] != float {
+	open, float := m.pending(), m.float()
+	if r.HoldsOpen+r.Waiting != open || r.Float[kessai.JPY] != float {
 		t.Fatalf("verify: %d holds are open and %d on media; the model has %d and %d", r.HoldsOpen, r.Float[kessai.JPY], open, float)
 	}
+	return m
 }
 
 // agree compares every balance and every amount that is held.
@@ -417,73 +414,10 @@ func (m *model) agree(t *testing.T, b *Book) {
 	t.Helper()
 	synctest.Wait() // deadlines that have passed are carried out
 	m.expireHolds(time.Now())
+	m.agreeWaiting(t, b)
 	for id := range m.balance {
 		if a, _ := b.Account(id); a.Balance != m.balance[id] || a.Held != m.held[id] {
 			t.Fatalf("account %d: the book has %d, %d held; the model %d, %d held", id, a.Balance, a.Held, m.balance[id], m.held[id])
 		}
 	}
-}
-
-// generator makes operations that often refer to what went before.
-type generator struct {
-	rnd       *rand.Rand
-	shop      AccountID
-	customers []AccountID
-	n         uint64
-	last      []Op
-	media     []*realMedium // one for each customer
-	kinds     []kessai.Kind
-}
-
-func (g *generator) op(m *model) Op {
-	if len(g.last) > 0 && g.rnd.IntN(12) == 0 { // a repeat, sometimes with other content
-		op := g.last[g.rnd.IntN(len(g.last))]
-		if g.rnd.IntN(5) == 0 {
-			op.Names[0].Digest[0]++
-		}
-		return op
-	}
-	g.n++
-	who := g.rnd.IntN(len(g.customers))
-	op := Op{
-		Kind: g.kinds[g.rnd.IntN(len(g.kinds))], Names: named1(g.n), Merchant: aoi, Terminal: aoiPOS,
-		Medium: kessai.MediumID{1, byte(who)}, Customer: g.customers[who], Shop: g.shop, Currency: kessai.JPY,
-		Amount: 1 + g.rnd.Int64N(2_000), HoldFor: time.Duration(1+g.rnd.IntN(100)) * time.Second, Partial: g.rnd.IntN(3) == 0,
-	}
-	if g.rnd.IntN(2) == 0 {
-		op.MediumLimit = Limit{MaxTotal: 20_000, MaxCount: 15}
-	}
-	if g.rnd.IntN(4) == 0 {
-		op.TerminalLimit = Limit{MaxTotal: 100_000}
-	}
-	if op.Kind == kessai.CashBack {
-		op.CashBack = 1
-	}
-	if op.Kind.FollowsUp() || op.Kind == kessai.Refund && g.rnd.IntN(2) == 0 {
-		back := uint64(g.rnd.IntN(40)) // sometimes one that has not come yet
-		if g.rnd.IntN(4) == 0 {
-			back = uint64(g.rnd.IntN(5_000)) // sometimes one that has left memory
-		}
-		op.Original = Ref{Key: keyOf(g.n + 5 - min(back, g.n+4))}
-		if g.rnd.IntN(2) == 0 {
-			op.Original = Ref{ID: kessai.TxID(max(1, int64(m.next)-g.rnd.Int64N(40)))}
-		}
-		if g.rnd.IntN(8) > 0 {
-			op.Medium = kessai.MediumID{}
-		}
-		if g.rnd.IntN(2) == 0 && (op.Kind == kessai.Reversal || op.Kind == kessai.Completion || op.Kind == kessai.Refund) {
-			op.Amount = 0
-		}
-		op.Customer, op.Shop = 0, 0
-	}
-	if op.Kind.OnPurse() || g.rnd.IntN(10) == 0 {
-		g.onPurse(&op, m, g.media[who])
-	}
-	if g.rnd.IntN(25) == 0 {
-		op.Verdict = kessai.StolenCard
-	}
-	if g.last = append(g.last, op); len(g.last) > 200 {
-		g.last = g.last[1:]
-	}
-	return op
 }

@@ -70,7 +70,16 @@ type Op struct {
 	Partial  bool  // a part of Amount may be approved
 
 	Original Ref           // what a follow-up refers to
-	HoldFor  time.Duration // how long a new hold stands
+	HoldFor  time.Duration // how long a new hold stands; of a payment that asks, from when the customer agreed
+
+	// What has to do with the customer's agreement: see waiting.go.
+	Asks     kessai.Asks         // who must agree to a purchase or pre-authorization before it stands
+	WaitFor  time.Duration       // how long it waits for them: 1 s to MaxWait
+	Factor   kessai.Factor       // what the customer proved who they are with; the proof's verdict is Verdict
+	Ends     kessai.ResponseCode // of a cancellation: what the terminal is told. Zero: CustomerCancellation
+	MaxTries int                 // wrong proofs that end a payment, at most 255. Zero: 3
+	DayTries int                 // wrong passwords of an account in one business day that lock the password. Zero: 5
+	Foreign  Foreign             // the customer's side, where their account has another currency
 
 	MediumLimit   Limit
 	TerminalLimit Limit
@@ -95,29 +104,37 @@ func (w Wire) String() string { return [...]string{"none", "iso8583", "json"}[w%
 // Status says what has become of a transaction.
 type Status uint8
 
-// The states of a transaction. Only Pending and Posted ones can still change.
+// The states of a transaction. Only Pending, Posted and Waiting ones can still change.
 const (
-	Declined Status = iota + 1 // refused; no money moved
-	Noted                      // nothing to move: balance, verification, release, a reversal with no effect or one that came first
-	Pending                    // a hold is open, or a medium is being written
-	Posted                     // money moved, or a hold was changed
-	Released                   // the hold was ended by a release, or the medium was not written
-	Expired                    // the hold's deadline passed
-	Captured                   // the hold was ended by a completion
-	Reversed                   // wholly undone by reversals
+	Declined  Status = iota + 1 // refused; no money moved
+	Noted                       // nothing to move of its own: balance, verification, release, a reversal with no effect or one that came first, what a customer did
+	Pending                     // a hold is open, or a medium is being written
+	Posted                      // money moved, or a hold was changed
+	Released                    // the hold was ended by a release, or the medium was not written
+	Expired                     // the hold's deadline passed
+	Captured                    // the hold was ended by a completion
+	Reversed                    // wholly undone by reversals
+	Waiting                     // the customer has not agreed yet
+	Cancelled                   // the wait ended without money, and before its time
 )
 
-var statusNames = [...]string{"none", "declined", "noted", "pending", "posted", "released", "expired", "captured", "reversed"}
+var statusNames = [...]string{"none", "declined", "noted", "pending", "posted", "released", "expired", "captured", "reversed", "waiting", "cancelled"}
 
 func (s Status) String() string { return statusNames[int(s)%len(statusNames)] }
 
 // Tx is one transaction as the book has it. The first part never changes once
-// it is committed; the second part is what later transactions made of it.
+// it is committed; the second part, from Status on, is what later transactions made
+// of it. A claim also fills in Customer and Foreign.
 type Tx struct {
 	ID          kessai.TxID
 	Kind        kessai.Kind
 	Code        kessai.ResponseCode
 	Wire        Wire
+	Counted     Counted             // whose limits it counts against
+	HasNote     bool                // see Book.Note
+	Asks        kessai.Asks         // who must agree before it stands
+	Factor      kessai.Factor       // of an approval or sign-in: what the customer proved who they are with
+	Ends        kessai.ResponseCode // what it ends the waiting payment with that it refers to; zero: it does not end it without money
 	Names       [2]Name
 	Merchant    kessai.MerchantID
 	Terminal    kessai.TerminalID
@@ -137,20 +154,23 @@ type Tx struct {
 	Available   int64       // of a balance inquiry: what the customer can spend; of e-money: what is on the medium, once it is written
 	Original    kessai.TxID // the transaction that it refers to
 	OriginalKey Key         // the attempt that a reversal which came first refers to
-	Counted     Counted     // whose running limits it counts against
 	HoldFor     int64       // seconds that a new hold stands
-	HasNote     bool        // see Book.Note
+	Foreign     Foreign     // the customer's side of what it moves or asks for, where their account has another currency
 
+	Before  kessai.TxID // of e-money that is written: what the medium wrote before
 	Purse   AccountID   // of e-money: the medium's account
 	Counter uint32      // of e-money: the counter of the state that came with it
-	Before  kessai.TxID // of e-money that is written: what the medium wrote before
+	WaitFor int32       // seconds that it waits for the customer
 
 	Status   Status
-	Reversed int64       // undone by reversals
-	Refunded int64       // given back by refunds
-	Held     int64       // still held
-	Deadline int64       // Unix nanoseconds: when the hold ends, or would have ended, by itself
-	Ended    kessai.TxID // the transaction that ended the hold, or told what the medium wrote
+	Told     kessai.ResponseCode // of a payment that asked: what the terminal is told where it ended without the customer's agreement
+	Tries    uint8               // of a payment that asks: wrong proofs
+	Reversed int64               // undone by reversals
+	Refunded int64               // given back by refunds
+	Held     int64               // still held
+	Deadline int64               // Unix nanoseconds: when the wait or the hold ends, or would have ended, by itself
+	Ended    kessai.TxID         // the transaction that ended the hold or the wait, or told what the medium wrote
+	Agreed   kessai.TxID         // of a payment that asks: the approval by which the customer agreed
 }
 
 // Counted says against whose running limits a transaction counts.
@@ -160,12 +180,17 @@ type Counted uint8
 const (
 	CountedMedium Counted = 1 << iota
 	CountedTerminal
+	CountedTry // a wrong proof: it counts against its account's tries of the day
 )
 
 // AsDecided gives the transaction as it stood when it was decided: the answer
 // that a repeat gets.
 func (t Tx) AsDecided() Tx {
 	t.Reversed, t.Refunded, t.Ended = 0, 0, 0
+	t.Agreed, t.Told, t.Tries = 0, 0, 0
+	if t.Asks == kessai.AsksClaim {
+		t.Customer, t.Foreign = 0, Foreign{}
+	}
 	t.begin()
 	return t
 }
@@ -174,11 +199,17 @@ func (t Tx) AsDecided() Tx {
 // write has no deadline: only the medium can tell what became of it.
 func (t *Tx) begin() {
 	t.Status, t.Held, t.Deadline = t.firstStatus(), 0, 0
-	if t.Status == Pending {
+	switch {
+	case t.Status == Waiting:
+		t.Deadline = t.Time + int64(t.WaitFor)*int64(time.Second)
+		if t.Asks != kessai.AsksClaim {
+			t.Held = t.Amount
+		}
+	case t.Status == Pending:
 		t.Held = t.Amount
-	}
-	if t.Status == Pending && !t.Kind.OnPurse() {
-		t.Deadline = t.Time + t.HoldFor*int64(time.Second)
+		if !t.Kind.OnPurse() {
+			t.Deadline = t.Time + t.HoldFor*int64(time.Second)
+		}
 	}
 }
 
@@ -189,10 +220,12 @@ func (t Tx) firstStatus() Status {
 	switch {
 	case !t.Code.IsApproval():
 		return Declined
+	case t.Asks != kessai.AsksNobody && (t.Kind == kessai.Purchase || t.Kind == kessai.PreAuthorization):
+		return Waiting
 	case t.Kind == kessai.PreAuthorization, t.Kind == kessai.Load, t.Kind == kessai.Unload, t.Kind == kessai.PursePurchase:
 		return Pending
 	case t.Kind == kessai.BalanceInquiry, t.Kind == kessai.Verification, t.Kind == kessai.Release,
-		t.Kind == kessai.PurseInquiry, t.Kind == kessai.PurseSettlement:
+		t.Kind == kessai.PurseInquiry, t.Kind == kessai.PurseSettlement, t.Kind.OfCustomer():
 		return Noted
 	case t.Kind == kessai.Reversal && t.Amount == 0:
 		return Noted

@@ -169,7 +169,7 @@ func (s *pageStore) write(sn *snapshot) error {
 	for i := range sn.txs {
 		s.pause(i)
 		f := &sn.txs[i]
-		b = brief{names: b.names[:0], tombs: b.tombs[:0], pending: b.pending[:0], counts: b.counts[:0]}
+		b = brief{names: b.names[:0], tombs: b.tombs[:0], pending: b.pending[:0], counts: b.counts[:0], tries: b.tries[:0], waiting: b.waiting[:0]}
 		b.oldest, b.newest = f.p.rows[0].Time, f.p.rows[len(f.p.rows)-1].Time
 		for j := range f.p.rows {
 			b.note(&f.p.rows[j], sn.day)

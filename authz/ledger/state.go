@@ -17,11 +17,14 @@ type state struct {
 	txs      table[Tx]
 	files    *pageStore // where their pages are saved; nil: nowhere, all stays in memory
 
-	byName  hashIndex             // accounts
-	names   hashIndex             // of attempts
-	tombs   hashIndex             // attempts that were reversed before they came, by the reversal
-	pending map[kessai.TxID]int64 // the deadlines of the holds that are open; zero: none
-	holds   holdHeap              // the same in order; may have ended ones and stale deadlines too
+	byName  hashIndex                // accounts
+	names   hashIndex                // of attempts
+	tombs   hashIndex                // attempts that were reversed before they came, by the reversal
+	pending map[kessai.TxID]int64    // the deadlines of the holds that are open; zero: none
+	holds   holdHeap                 // the same in order; may have ended ones and stale deadlines too
+	waiting map[kessai.TxID]struct{} // those among them that wait for their customers
+	ended   []kessai.TxID            // the waiting payments that ended in the block that is being made
+	tries   map[AccountID]tries      // wrong proofs of the day
 
 	day   int32 // the business day of the newest block; never goes back
 	usage [usageShards]map[subject]usage
@@ -59,7 +62,10 @@ func terminalSubject(id kessai.TerminalID) (s subject) {
 }
 
 func newState() *state {
-	s := &state{pending: make(map[kessai.TxID]int64), float: make(map[kessai.Currency]int64)}
+	s := &state{
+		pending: make(map[kessai.TxID]int64), waiting: make(map[kessai.TxID]struct{}), tries: make(map[AccountID]tries),
+		float: make(map[kessai.Currency]int64),
+	}
 	for i := range s.usage {
 		s.usage[i] = make(map[subject]usage)
 	}
@@ -88,8 +94,11 @@ func (s *state) index(t *Tx) {
 	if t.OriginalKey != (Key{}) {
 		s.tombs.add(t.OriginalKey.hash(), uint64(t.ID))
 	}
-	if t.Status == Pending {
+	if t.Status == Pending || t.Status == Waiting {
 		s.await(hold{t.Deadline, t.ID})
+	}
+	if t.Status == Waiting {
+		s.waiting[t.ID] = struct{}{}
 	}
 	if t.Counted != 0 && t.Code.IsApproval() {
 		s.count(t, t.Amount, 1)
@@ -163,13 +172,14 @@ func (s *state) use(x use) {
 	all[x.who] = u
 }
 
-// uncount takes back what a reversal undid, if it was counted today.
+// uncount takes back what a reversal undid, or what ended without having stood, if
+// it was counted today.
 func (s *state) uncount(t *Tx, amount int64) {
 	if t.Day != s.day || t.Counted == 0 {
 		return
 	}
 	times := int32(0)
-	if t.Status == Reversed {
+	if t.Status == Reversed || t.Told != 0 {
 		times = -1
 	}
 	s.count(t, -amount, times)
@@ -178,8 +188,10 @@ func (s *state) uncount(t *Tx, amount int64) {
 // begin starts a block: time and business day never go back.
 func (s *state) begin(now int64, day int32) {
 	s.time = max(s.time, now)
+	s.ended = s.ended[:0]
 	if day > s.day {
 		s.day = day
+		s.tries = make(map[AccountID]tries)
 		if s.bulk != nil {
 			s.bulk.totals.forget()
 		}

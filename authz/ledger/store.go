@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"kessai/store"
 )
@@ -55,4 +56,22 @@ func lockBook(dir string) (*os.File, error) {
 		err = ErrLocked
 	}
 	return f, err
+}
+
+// minFree is what must be free on the disk, in bytes: far more than is written
+// between two looks at it.
+const minFree = 256 << 20
+
+// roomOnDisk refuses to go on when the disk is nearly full. Badger, which keeps the
+// index, writes into files that it has mapped; when the disk has no room for a page
+// of them the kernel kills the process, and nobody would hear why.
+func (b *Book) roomOnDisk() error {
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(b.o.Dir, &st); err != nil {
+		return fmt.Errorf("asking for the room on the disk: %w", err)
+	}
+	if free, need := int64(st.Bavail)*st.Bsize, int64(minFree); free < need {
+		return fmt.Errorf("the disk that %s is on has %d MiB left; the book needs %d MiB to go on safely", b.o.Dir, free>>20, need>>20)
+	}
+	return nil
 }

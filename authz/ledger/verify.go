@@ -15,6 +15,7 @@ import (
 type Stats struct {
 	Blocks, Transactions, Accounts, Attempts uint64
 	HoldsOpen, Tombstones                    uint64
+	Waiting                                  uint64                    // payments that wait for their customers
 	Float                                    map[kessai.Currency]int64 // what is on all media, in minor units
 	Purses                                   PurseStats
 	Resident                                 uint64 // transactions in memory, about
@@ -33,7 +34,7 @@ func (b *Book) Stats() Stats {
 	s := b.state
 	st := Stats{
 		Blocks: s.block, Transactions: s.txs.n, Accounts: s.accounts.n, Attempts: uint64(s.names.n),
-		HoldsOpen: uint64(len(s.pending)), Tombstones: uint64(s.tombs.n),
+		HoldsOpen: uint64(len(s.pending) - len(s.waiting)), Tombstones: uint64(s.tombs.n), Waiting: uint64(len(s.waiting)),
 		Float: maps.Clone(s.float), Purses: s.told,
 		Resident: uint64(len(s.txs.loaded)) * pageSize, PagesRead: s.txs.faults,
 	}
@@ -65,6 +66,7 @@ func diskBytes(dir string) (sum int64) {
 type Report struct {
 	Blocks, Transactions, Accounts uint64
 	HoldsOpen                      uint64
+	Waiting                        uint64 // payments that wait for their customers
 	LastHash                       [32]byte
 	Sums                           map[kessai.Currency]int64 // over all accounts of a currency; always zero
 	Float                          map[kessai.Currency]int64 // what is on all media
@@ -109,7 +111,8 @@ func Scan(dir string, progress func(what string, done, total uint64), each func(
 		return Report{}, err
 	}
 	r := Report{
-		Blocks: s.block, Transactions: s.txs.n, Accounts: s.accounts.n, HoldsOpen: uint64(len(s.pending)), LastHash: s.hash, Float: s.float,
+		Blocks: s.block, Transactions: s.txs.n, Accounts: s.accounts.n, LastHash: s.hash, Float: s.float,
+		HoldsOpen: uint64(len(s.pending) - len(s.waiting)), Waiting: uint64(len(s.waiting)),
 	}
 	if l.putBack != nil {
 		r.PutBack = l.putBack.number

@@ -16,12 +16,15 @@ func TestClosedLoop(t *testing.T) {
 	for _, d := range iso8583.BuiltIn() {
 		for _, f := range []iso8583.Framing{{}, {Length: iso8583.ASCII4, Inclusive: true}, {Length: iso8583.BCD2, TPDU: true}} {
 			t.Run(d.Name()+" "+f.Length.String(), func(t *testing.T) {
-				s := serve(t, &server{dialect: d, framing: f, keep: true})
 				mix, err := ParseMix("purchase=8,balance=1,reversal=1")
 				if err != nil {
 					t.Fatal(err)
 				}
-				out := mustRun(t, small(s, Options{Mix: mix, Remember: true, Warmup: 20 * time.Millisecond, Duration: 80 * time.Millisecond}))
+				var s *server
+				out := longEnough(t, func(took time.Duration) *Outcome {
+					s = serve(t, &server{dialect: d, framing: f, keep: true})
+					return mustRun(t, small(s, Options{Mix: mix, Remember: true, Warmup: took / 4, Duration: took}))
+				}, func(out *Outcome) bool { return out.Answered >= 500 && out.Answered < out.Total.Answered })
 				asked := int64(s.count.Load())
 				if out.Total.Sent != asked || out.Total.Answered != asked || out.Total.Approved != asked || out.Errors != 0 {
 					t.Errorf("%+v, and the server was asked %d times", out.Total, asked)
@@ -141,7 +144,9 @@ func TestReversalsNameApprovedPurchases(t *testing.T) {
 		delete(terminals, rrn)
 		return true
 	}
-	out := mustRun(t, small(s, Options{Mix: Mix{Purchase: 1, Reversal: 1}, Duration: 50 * time.Millisecond}))
+	out := longEnough(t, func(took time.Duration) *Outcome {
+		return mustRun(t, small(s, Options{Mix: Mix{Purchase: 1, Reversal: 1}, Duration: took}))
+	}, func(out *Outcome) bool { return out.Answered >= 100 })
 	if out.Answered == 0 {
 		t.Error("nothing was asked")
 	}
@@ -150,17 +155,18 @@ func TestReversalsNameApprovedPurchases(t *testing.T) {
 // TestOpenLoopKeepsItsSchedule, and a stall shows in the corrected latency of all
 // that waited behind it, though few were really under way.
 func TestOpenLoopCorrectsForAStall(t *testing.T) {
-	const rate, stall = 2000, 300 * time.Millisecond
+	const rate, stall = 400, 300 * time.Millisecond
 	s := &server{}
 	s.before = func(n uint64) {
-		if n == 600 {
+		if n == rate*3/10 {
 			time.Sleep(stall)
 		}
 	}
 	serve(t, s)
-	out := mustRun(t, small(s, Options{Conns: 1, Window: 2, Rate: rate, Duration: time.Second}))
-	// On a busy machine the last ones may find the window full, and are missed.
-	if out.Answered+out.Missed != rate || out.Missed > rate/20 || int64(s.count.Load()) != out.Answered {
+	out := mustRun(t, small(s, Options{Conns: 1, Window: 8, Rate: rate, Duration: time.Second}))
+	// On a busy machine the last ones may find the window full, and are missed; but
+	// fewer than became due during the stall, which are sent after it.
+	if out.Answered+out.Missed != rate || out.Missed > rate/4 || int64(s.count.Load()) != out.Answered {
 		t.Errorf("%+v, want %d answers", out.Counts, rate)
 	}
 	corrected, service := time.Duration(out.Latency.ValueAtQuantile(90)), time.Duration(out.Service.ValueAtQuantile(90))
@@ -188,11 +194,11 @@ func TestOpenLoopSchedule(t *testing.T) {
 // the latencies.
 func TestWhatCannotBeSentIsMissed(t *testing.T) {
 	s := serve(t, &server{answer: func(_, _ *iso8583.Message, n uint64) bool { return n <= 10 }})
-	out := mustRun(t, small(s, Options{Conns: 1, Window: 5, Rate: 1000, Duration: 300 * time.Millisecond, Patience: 50 * time.Millisecond}))
+	out := mustRun(t, small(s, Options{Conns: 1, Window: 5, Rate: 300, Duration: time.Second, Patience: 50 * time.Millisecond}))
 	if out.Answered != 10 || out.Errors != 5 || out.Missed != 300-15 || len(out.Unanswered) != 5 {
 		t.Errorf("%+v with %d unanswered, want 10 answered, 5 errors, the rest missed", out.Counts, len(out.Unanswered))
 	}
-	if out.Latency.TotalCount() != 300 || time.Duration(out.Latency.Max()) < 300*time.Millisecond {
+	if out.Latency.TotalCount() != 300 || time.Duration(out.Latency.Max()) < time.Second {
 		t.Errorf("%d latencies, the longest %s: want all 300, until the end", out.Latency.TotalCount(), time.Duration(out.Latency.Max()))
 	}
 }
@@ -205,8 +211,9 @@ func TestDeclinesAreCounted(t *testing.T) {
 		}
 		return true
 	}})
-	out := mustRun(t, small(s, Options{Duration: 50 * time.Millisecond}))
-	if out.Declined < out.Answered/5 || out.Codes["51"] != out.Declined || out.Codes["00"] != out.Approved {
+	out := longEnough(t, func(took time.Duration) *Outcome { return mustRun(t, small(s, Options{Duration: took})) },
+		func(out *Outcome) bool { return out.Answered >= 100 })
+	if out.Declined == 0 || out.Declined < out.Answered/5 || out.Codes["51"] != out.Declined || out.Codes["00"] != out.Approved {
 		t.Errorf("%+v, codes %v", out.Counts, out.Codes)
 	}
 }
@@ -220,7 +227,8 @@ func TestServerThatOnlyEchoes(t *testing.T) {
 		}
 		return true
 	}})
-	out := mustRun(t, small(s, Options{Duration: 50 * time.Millisecond}))
+	out := longEnough(t, func(took time.Duration) *Outcome { return mustRun(t, small(s, Options{Duration: took})) },
+		func(out *Outcome) bool { return out.Answered > 0 })
 	if out.Answered == 0 || out.Approved+out.Declined+out.Errors != 0 {
 		t.Errorf("%+v", out.Counts)
 	}
@@ -245,7 +253,7 @@ func TestConnectionsThatEnd(t *testing.T) {
 		if rate > 0 {
 			s = serve(t, &server{answer: s.answer})
 		}
-		out, err := Run(t.Context(), small(s, Options{Rate: rate}))
+		out, err := Run(t.Context(), small(s, Options{Rate: rate, Duration: time.Minute})) // it ends with its connections
 		if err == nil || !strings.Contains(err.Error(), "nobody waits for") || out == nil || out.Fault == nil {
 			t.Errorf("error %v", err)
 		}

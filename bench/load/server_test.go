@@ -134,3 +134,14 @@ func mustRun(t *testing.T, o Options) *Outcome {
 	}
 	return out
 }
+
+// longEnough runs for a while, and for longer where the machine was too busy for
+// enough to happen. What a run that is too short shows, it shows of the machine.
+func longEnough(t *testing.T, run func(time.Duration) *Outcome, enough func(*Outcome) bool) *Outcome {
+	t.Helper()
+	for took := 50 * time.Millisecond; ; took *= 4 {
+		if out := run(took); enough(out) || took > 10*time.Second || t.Failed() {
+			return out
+		}
+	}
+}

@@ -190,7 +190,7 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	stores := &Stores{Registry: r, Hasher: h}
-	o := Options{Population: p, Seed: 1, Rounds: 1, Slot: 10 * time.Millisecond, Progress: func(string) {}}
+	o := Options{Population: p, Seed: 1, Rounds: 3, Slot: 10 * time.Millisecond, Progress: func(string) {}}
 	if _, ok := postgres.Found(); ok {
 		o.Postgres = startPostgres(t, stores, p)
 	}

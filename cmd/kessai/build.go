@@ -56,6 +56,9 @@ func build(c *Config, s *stores, around surroundings) (*house, error) {
 	if b.acquirer, err = kessai.ParseAcquirerID(c.Acquirer); err != nil {
 		return nil, configError("acquirer", err)
 	}
+	if err := s.openPhones(c, b.metrics, around.log); err != nil {
+		return nil, err
+	}
 	b.engine = authz.New(s.book, b.valid, authz.Options{
 		Acquirer: b.acquirer, HoldFor: c.HoldFor, MaxAge: c.Cache.MaxAge, Observe: b.metrics.Stage,
 		Registry: gateway.Registry(s.registry, b.metrics, around.log), Dialogue: authz.DialogueOptions{
@@ -63,6 +66,7 @@ func build(c *Config, s *stores, around surroundings) (*house, error) {
 			Opened: b.metrics.DialogueOpened, Ended: b.metrics.DialogueEnded,
 		},
 		Purse: authz.PurseOptions{Master: s.purses, Most: c.Purse.MaxBalance},
+		Phone: b.phoneOptions(),
 	})
 	b.control = gateway.NewControl(gateway.ControlOptions{
 		Apply: s.registry.Apply, Refresh: func(context.Context) error { return s.registry.Reload() },
@@ -112,21 +116,27 @@ func (b *builder) buildHTTP(h *house) error {
 	if err != nil {
 		return err
 	}
+	t, err := serverTLS(ISOTLS{Cert: c.TLS.Cert, Key: c.TLS.Key})
+	if err != nil {
+		return configError("http.tls", err)
+	}
+	if h.httpListener, err = b.bind("http.address", c.Address, t); err != nil {
+		return err
+	}
+	phone, err := b.buildPhones(h.httpListener)
+	if err != nil {
+		return err
+	}
 	h.http, err = gateway.NewHTTP(gateway.HTTPOptions{
 		Engine: b.engine, Book: b.book, Hasher: b.hasher, Authenticate: b.authenticate,
 		Ready: b.checks, Metrics: b.metrics, Logger: b.around.log, Control: b.control, AdminKey: adminKey,
-		MaxConnections: c.MaxConnections, MaxInFlight: c.MaxInFlight, MaxBody: c.BodyLimit,
+		MaxConnections: c.MaxConnections, MaxInFlight: c.MaxInFlight, MaxWaiting: c.MaxWaiting, MaxBody: c.BodyLimit, Phone: phone,
 		ReadTimeout: c.ReadTimeout, WriteTimeout: c.WriteTimeout, IdleTimeout: c.IdleTimeout,
 	})
 	if err != nil {
 		return configError("http", err)
 	}
-	t, err := serverTLS(ISOTLS{Cert: c.TLS.Cert, Key: c.TLS.Key})
-	if err != nil {
-		return configError("http.tls", err)
-	}
-	h.httpListener, err = b.bind("http.address", c.Address, t)
-	return err
+	return nil
 }
 
 func (b *builder) buildISO(h *house) error {

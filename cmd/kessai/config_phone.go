@@ -95,5 +95,9 @@ const phoneKeyName = "phone.key"
 
 // phoneKey gives the key that everything about phones is derived from.
 func (c *Config) phoneKey() ([]byte, error) {
-	return c.secretKey("keys.phone", phoneKeyName, c.Keys.Phone, c.Keys.PhoneFile)
+	key, err := c.secretKey("keys.phone", phoneKeyName, c.Keys.Phone, c.Keys.PhoneFile)
+	if err == nil {
+		err = checkPhoneKey(c.Data, key)
+	}
+	return key, err
 }

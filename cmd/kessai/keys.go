@@ -73,11 +73,14 @@ func (c *Config) keys() (pan, api, master []byte, err error) {
 }
 
 // keyCheckPath gives the file that tells whether a key is the data folder's own.
-// The purse key has one for itself: folders from before there were purses have
-// none, and get a key on their next start.
+// The purse key and the phone key have one each for themselves: folders from before
+// there were purses or phones have none, and get a key on their next start.
 func keyCheckPath(data, name string) string {
-	if name == purseKeyName {
+	switch name {
+	case purseKeyName:
 		return filepath.Join(data, "registry", "purse.check")
+	case phoneKeyName:
+		return filepath.Join(data, "registry", "phone.check")
 	}
 	return filepath.Join(data, "registry", "keys.check")
 }
@@ -102,6 +105,16 @@ func checkPurseKey(data string, key []byte) error {
 	return keepCheck(keyCheckPath(data, purseKeyName), mac.Sum(nil), &exitError{exitConfig, "this is not the purse key of the media of " + data,
 		"the check that was kept when the first was written is another",
 		"give the key (keys.purse_file, or " + filepath.Join(data, "keys", purseKeyName) + ") that they were written with"})
+}
+
+// checkPhoneKey makes sure that this is the key that the evidence of customers'
+// agreement was sealed with. With another, none of it could be checked.
+func checkPhoneKey(data string, key []byte) error {
+	mac := hmac.New(sha256.New, key)
+	mac.Write([]byte("kessai phone key check"))
+	return keepCheck(keyCheckPath(data, phoneKeyName), mac.Sum(nil), &exitError{exitConfig, "this is not the phone key of the evidence in " + data,
+		"the check that was kept when it was first used is another",
+		"give the key (keys.phone_file, or " + filepath.Join(data, "keys", phoneKeyName) + ") that it was sealed with"})
 }
 
 // keepCheck compares a digest to the one that is kept in a file, or keeps it

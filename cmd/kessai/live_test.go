@@ -57,7 +57,11 @@ func (g *liveGateway) start(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = g.cmd.Process.Kill() })
+	running := g.crashGateway
+	t.Cleanup(func() {
+		_ = running.cmd.Process.Kill()
+		<-running.exited // until then it may write into the folder that is removed next
+	})
 }
 
 func (g *liveGateway) configure(t *testing.T, mode string) {

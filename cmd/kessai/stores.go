@@ -20,6 +20,7 @@ type stores struct {
 	registry *merchants.Registry
 	hasher   *kessai.MediumHasher
 	purses   *purse.Master
+	phones   *phoneParts // nil: nothing is asked of phones
 }
 
 // openStores opens all of the data folder. Its errors are of type *exitError.
@@ -68,7 +69,12 @@ func (s *stores) openRegistry(c *Config) error {
 }
 
 // close closes what openStores opened, in the opposite order.
-func (s *stores) close() error { return errors.Join(s.registry.Close(), s.book.Close()) }
+func (s *stores) close() (err error) {
+	if s.phones != nil {
+		err = s.phones.close()
+	}
+	return errors.Join(err, s.registry.Close(), s.book.Close())
+}
 
 // authenticate says whose API key it is.
 func (s *stores) authenticate(key kessai.Secret) (kessai.MerchantID, bool) {

@@ -423,7 +423,7 @@ func (p *play) imported(yaml string) string {
 	for _, c := range []struct {
 		name string
 		merchants.Count
-	}{{"merchants", sum.Merchants}, {"terminals", sum.Terminals}, {"API keys", sum.APIKeys}, {"customers", sum.Customers}, {"media", sum.Media}} {
+	}{{"merchants", sum.Merchants}, {"terminals", sum.Terminals}, {"API keys", sum.APIKeys}, {"customers", sum.Customers}, {"media", sum.Media}, {"items", sum.Items}} {
 		if c.Count != (merchants.Count{}) {
 			fmt.Fprintf(&b, "%s: %d added, %d changed\n", c.name, c.Added, c.Changed)
 		}

@@ -1,11 +1,13 @@
 // Package web holds the pages that the gateway serves, as files in the program.
 //
-// What it is for: keeping HTML and CSS as HTML and CSS. What it is not for:
-// filling them in; package gateway does that. Start reading with docs.html. The
-// folder browser holds the test that looks at the pages with a real browser.
+// What it is for: keeping HTML, CSS and JavaScript as what they are. What it is
+// not for: filling them in or serving them; package gateway does that. Start
+// reading with docs.html for the API page and with phone/app.js for the customer's
+// phone. The folder browser holds the tests that look at the pages with a real
+// browser.
 package web
 
-import _ "embed"
+import "embed"
 
 // DocsHTML is the template (html/template) of the API page.
 //
@@ -16,3 +18,10 @@ var DocsHTML string
 //
 //go:embed docs.css
 var DocsCSS string
+
+// Phone is the customer's phone as a web app: the folder phone, which belongs at
+// the path /phone/ with index.html as its page. The service worker (phone/sw.js)
+// must be served from that folder, since its place is its scope.
+//
+//go:embed phone
+var Phone embed.FS

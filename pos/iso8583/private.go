@@ -15,6 +15,14 @@ const (
 	PrivateDialogue = "DI" // the number of a dialogue
 	PrivateState    = "MS" // what a medium says of itself: package pos/purse
 	PrivateOrder    = "MO" // what a medium is to write: package pos/purse
+
+	PrivateConfirm   = "CF" // the customer confirms on their phone, and how the terminal waits for it
+	PrivateCustomer  = "CU" // who is asked
+	PrivateReference = "TI" // the terminal's own name for the sale
+	PrivateItems     = "IT" // what is sold
+	PrivateNumber    = "NO" // shown at the terminal and on the phone, to compare
+	PrivateQR        = "QR" // what a QR code at the terminal says, for the phone that claims the payment
+	PrivateText      = "TX" // why a message was refused, for people
 )
 
 // ErrPrivate says that DE48 does not consist of whole elements, or has one twice.

@@ -79,30 +79,49 @@ func TestRun(t *testing.T) {
 
 // TestCancel: whatever is running, it ends and leaves nothing.
 func TestCancel(t *testing.T) {
-	for _, program := range []string{"bin/initdb ", "bin/postgres ", "bin/pgbench --initialize", "bin/pgbench --protocol"} {
+	programs := []string{"bin/initdb ", "bin/postgres ", "bin/pgbench --initialize", "bin/pgbench --protocol"} // in their order
+	for i, program := range programs {
 		t.Run(program, func(t *testing.T) {
-			dir := folder(t)
-			ctx, cancel := context.WithCancel(t.Context())
-			defer cancel()
-			end := make(chan error, 1)
-			go func() {
-				_, err := Run(ctx, Options{Dir: dir, Clients: 2, Scale: 2, Duration: time.Hour})
-				end <- err
-			}()
-			for !slices.ContainsFunc(running(t, dir), func(s string) bool { return strings.Contains(s, program) }) {
-				select {
-				case err := <-end:
-					t.Fatalf("it ended before it was seen running: %v", err)
-				case <-time.After(time.Millisecond):
+			for try := 1; !cancelDuring(t, program, programs[i+1:]); try++ {
+				if try == 10 {
+					t.Fatal("it always ended before it was seen running")
 				}
 			}
-			cancel()
-			if err := <-end; !errors.Is(err, context.Canceled) {
-				t.Errorf("it ended with %v", err)
-			}
-			nothingLeft(t, dir)
 		})
 	}
+}
+
+// cancelDuring cancels a run while a program is running. It is false where one of
+// those that follow came first.
+func cancelDuring(t *testing.T, program string, later []string) (seen bool) {
+	t.Helper()
+	dir := folder(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	end := make(chan error, 1)
+	go func() {
+		_, err := Run(ctx, Options{Dir: dir, Clients: 2, Scale: 2, Duration: time.Hour})
+		end <- err
+	}()
+	runs := func(all []string, program string) bool {
+		return slices.ContainsFunc(all, func(s string) bool { return strings.Contains(s, program) })
+	}
+	for past := false; !seen && !past; {
+		select {
+		case err := <-end:
+			t.Fatalf("it ended before it was seen running: %v", err)
+		case <-time.After(time.Millisecond):
+		}
+		all := running(t, dir)
+		seen = runs(all, program)
+		past = slices.ContainsFunc(later, func(one string) bool { return runs(all, one) })
+	}
+	cancel()
+	if err := <-end; !errors.Is(err, context.Canceled) {
+		t.Errorf("it ended with %v", err)
+	}
+	nothingLeft(t, dir)
+	return seen
 }
 
 func TestOptions(t *testing.T) {

@@ -1,0 +1,389 @@
+package gateway
+
+import (
+	"encoding/hex"
+	"errors"
+	"strconv"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/gofiber/fiber/v2"
+
+	"kessai"
+	"kessai/authz"
+	"kessai/authz/ledger"
+	"kessai/customers/phones"
+	"kessai/pos/receipt"
+)
+
+// phoneSale is a payment as the phone shows it. What is signed is in sale, byte for
+// byte (docs/SALE-DIGEST.md); the rest is about it.
+type phoneSale struct {
+	Sale         jsontext.Value `json:"sale"`
+	Digest       string         `json:"digest"` // in hexadecimal; the phone computes it itself
+	Number       string         `json:"number"` // the same at the terminal
+	Status       string         `json:"status"`
+	Deadline     string         `json:"deadline,omitzero"`
+	TriesLeft    int            `json:"tries_left"`
+	Factors      []string       `json:"factors,omitzero"`
+	Told         *phoneTold     `json:"told,omitzero"` // what the terminal was told
+	ApprovalCode string         `json:"approval_code,omitzero"`
+	RRN          string         `json:"rrn"`
+	Refunded     int64          `json:"refunded,omitzero"`
+	Reversed     int64          `json:"reversed,omitzero"`
+}
+
+type phoneTold struct {
+	Code string `json:"code"`
+	Text string `json:"text"`
+}
+
+// shown gives a payment with what is signed of it.
+func (p *phoneSide) shown(t *ledger.Tx) (phones.Shown, phoneSale, error) {
+	s, err := p.h.o.Engine.Sale(t)
+	if err != nil {
+		return phones.Shown{}, phoneSale{}, err
+	}
+	canonical, err1 := s.Encode()
+	digest, err2 := s.Digest()
+	text, err3 := json.Marshal(s)
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return phones.Shown{}, phoneSale{}, err
+	}
+	out := phoneSale{
+		Sale: text, Digest: hex.EncodeToString(digest[:]), Number: p.o.Keys.Number(t.ID), Status: jsonStatus(t),
+		TriesLeft: max(0, p.o.Tries-int(t.Tries)), RRN: t.ID.RRN(), Refunded: t.Refunded, Reversed: t.Reversed,
+	}
+	if t.Status == ledger.Waiting {
+		out.Deadline = jsonTime(t.Deadline)
+	} else {
+		code := t.Standing()
+		out.Told = &phoneTold{code.String(), code.Text()}
+		if code.IsApproval() {
+			out.ApprovalCode = t.ID.ApprovalCode()
+		}
+	}
+	return phones.Shown{ID: t.ID, Canonical: canonical}, out, nil
+}
+
+// factors names what the customer can agree with now.
+func (p *phoneSide) factors(who phoneUser) []string {
+	var all []string
+	if wrong, _ := p.h.o.Book.Tries(who.account); wrong < p.o.DayTries {
+		all = append(all, kessai.FactorPassword.String())
+	}
+	if keys, err := p.o.Store.Passkeys(who.Customer); err == nil && len(keys) > 0 && p.o.Service.Passkeys() {
+		all = append(all, kessai.FactorPasskey.String())
+	}
+	return all
+}
+
+func (p *phoneSide) sales(c *fiber.Ctx, who phoneUser) error {
+	answer := struct {
+		Sales []phoneSale `json:"sales"`
+		Now   string      `json:"now"`
+	}{Sales: []phoneSale{}, Now: jsonTime(p.h.o.Now().UnixNano())}
+	factors := p.factors(who)
+	for _, t := range p.h.o.Engine.Sales(who.account) {
+		_, s, err := p.shown(&t)
+		if err != nil {
+			return p.fault(c, err, problemPaymentNotFound)
+		}
+		s.Factors = factors
+		answer.Sales = append(answer.Sales, s)
+	}
+	return writeJSON(c, fiber.StatusOK, answer)
+}
+
+// find gives the payment that the path names. That of another customer does not
+// exist.
+func (p *phoneSide) find(c *fiber.Ctx, who phoneUser) (*ledger.Tx, *problem) {
+	id, ok := kessai.ParseTxID(c.Params("id"))
+	if ok {
+		if t, found := p.h.o.Book.Find(ledger.Ref{ID: id}); found && t.Asks != kessai.AsksNobody && t.Customer == who.account {
+			c.Locals(localPayment, t.ID.String())
+			return &t, nil
+		}
+	}
+	return nil, &problem{code: problemPaymentNotFound}
+}
+
+func (p *phoneSide) sale(c *fiber.Ctx, who phoneUser) error {
+	t, fault := p.find(c, who)
+	if fault != nil {
+		return fault
+	}
+	s, err := p.current(t, who)
+	if err != nil {
+		return p.fault(c, err, problemPaymentNotFound)
+	}
+	return writeJSON(c, fiber.StatusOK, s)
+}
+
+// current gives a payment as it stands, with what the customer can do about it.
+func (p *phoneSide) current(t *ledger.Tx, who phoneUser) (phoneSale, error) {
+	_, s, err := p.shown(t)
+	if t.Status == ledger.Waiting {
+		s.Factors = p.factors(who)
+	}
+	return s, err
+}
+
+// phoneOutcome is what became of a proof or a cancellation.
+type phoneOutcome struct {
+	Outcome     string    `json:"outcome"` // approved, wrong, cancelled, ended or locked
+	ServerFinal string    `json:"server_final,omitzero"`
+	Sale        phoneSale `json:"sale"`
+	Unlock      string    `json:"unlock,omitzero"`
+}
+
+func (p *phoneSide) beginPassword(c *fiber.Ctx, who phoneUser) error {
+	t, fault := p.find(c, who)
+	if fault != nil {
+		return fault
+	}
+	var body struct {
+		ClientFirst string `json:"client_first"`
+	}
+	if fault := jsonDecode(c.BodyRaw(), &body); fault != nil {
+		return fault
+	}
+	try, first, err := p.o.Service.BeginPassword(who.Session, t.ID, body.ClientFirst)
+	return p.begun(c, phoneTry{Try: try, ServerFirst: first}, err, problemProof)
+}
+
+func (p *phoneSide) finishPassword(c *fiber.Ctx, who phoneUser) error {
+	var body struct {
+		ClientFinal string `json:"client_final"`
+		Signature   b64    `json:"signature"`
+	}
+	if fault := jsonDecode(c.BodyRaw(), &body); fault != nil {
+		return fault
+	}
+	return p.proved(c, who, func(shown phones.Shown) (phones.Proof, error) {
+		return p.o.Service.FinishPassword(who.Session, shown, c.Params("try"), body.ClientFinal, body.Signature)
+	})
+}
+
+func (p *phoneSide) beginPasskey(c *fiber.Ctx, who phoneUser) error {
+	t, fault := p.find(c, who)
+	if fault != nil {
+		return fault
+	}
+	shown, _, err := p.shown(t)
+	if err != nil {
+		return p.fault(c, err, problemPaymentNotFound)
+	}
+	try, options, nonce, err := p.o.Service.BeginPasskey(who.Session, shown)
+	return p.begun(c, phoneTry{Try: try, Options: jsontext.Value(options), Nonce: nonce}, err, problemProof)
+}
+
+func (p *phoneSide) finishPasskey(c *fiber.Ctx, who phoneUser) error {
+	var body struct {
+		Credential jsontext.Value `json:"credential"`
+		Signature  b64            `json:"signature"`
+	}
+	if fault := jsonDecode(c.BodyRaw(), &body); fault != nil {
+		return fault
+	}
+	return p.proved(c, who, func(shown phones.Shown) (phones.Proof, error) {
+		return p.o.Service.FinishPasskey(who.Session, shown, c.Params("try"), []byte(body.Credential), body.Signature)
+	})
+}
+
+// proved has a proof judged and puts what came of it into the book (P-9 to P-11),
+// which has the last word: the payment may have ended meanwhile.
+func (p *phoneSide) proved(c *fiber.Ctx, who phoneUser, finish func(phones.Shown) (phones.Proof, error)) error {
+	t, fault := p.find(c, who)
+	if fault != nil {
+		return fault
+	}
+	shown, _, err := p.shown(t)
+	if err != nil {
+		return p.fault(c, err, problemPaymentNotFound)
+	}
+	proof, err := finish(shown)
+	if err != nil {
+		return p.fault(c, err, problemProof)
+	}
+	sale, code, err := p.h.o.Engine.Approve(c.Context(), authz.Proof{
+		Sale: t.ID, Customer: who.account, Factor: proof.Factor, Wrong: proof.Wrong, Evidence: proof.Evidence,
+	})
+	if err != nil {
+		return p.fault(c, err, problemProof)
+	}
+	if code == kessai.Approved {
+		return p.outcome(c, who, &sale, "approved", proof.ServerFinal)
+	}
+	return p.outcome(c, who, &sale, outcomeWord(code, &sale), "")
+}
+
+// outcomeWord says what became of a proof that did not approve.
+func outcomeWord(code kessai.ResponseCode, sale *ledger.Tx) string {
+	switch {
+	case code == kessai.WrongProof && sale.Status == ledger.Waiting:
+		return "wrong"
+	case code == kessai.WrongProof && sale.Told == kessai.TriesExceeded:
+		return "cancelled"
+	case code == kessai.TriesExceeded && sale.Status == ledger.Waiting:
+		return "locked"
+	}
+	return "ended"
+}
+
+func (p *phoneSide) outcome(c *fiber.Ctx, who phoneUser, t *ledger.Tx, word, serverFinal string) error {
+	s, err := p.current(t, who)
+	if err != nil {
+		return p.fault(c, err, problemPaymentNotFound)
+	}
+	answer := phoneOutcome{Outcome: word, ServerFinal: serverFinal, Sale: s}
+	if word == "locked" || word == "wrong" && len(s.Factors) == 0 {
+		answer.Unlock = whyLocked
+	}
+	return writeJSON(c, fiber.StatusOK, answer)
+}
+
+// cancel ends a payment at the customer's word (P-8).
+func (p *phoneSide) cancel(c *fiber.Ctx, who phoneUser) error {
+	t, fault := p.find(c, who)
+	if fault != nil {
+		return fault
+	}
+	sale, code, err := p.h.o.Engine.CancelByCustomer(c.Context(), t.ID, who.account)
+	if err != nil {
+		return p.fault(c, err, problemProof)
+	}
+	word := "ended"
+	if code == kessai.Approved {
+		word = "cancelled"
+	}
+	return p.outcome(c, who, &sale, word, "")
+}
+
+// claim makes a payment that a machine shows as a QR code the customer's (P-3).
+func (p *phoneSide) claim(c *fiber.Ctx, who phoneUser) error {
+	var body struct {
+		Code string `json:"code"`
+	}
+	if fault := jsonDecode(c.BodyRaw(), &body); fault != nil {
+		return fault
+	}
+	id, ok := p.o.Keys.ParseClaim(body.Code)
+	if !ok {
+		return &problem{code: problemClaim, detail: "The code is none of this gateway's. Scan it again, or type it as the machine shows it."}
+	}
+	t, code, err := p.h.o.Engine.Claim(c.Context(), id, string(who.Customer))
+	if err != nil {
+		return p.fault(c, err, problemClaim)
+	}
+	c.Locals(localPayment, id.String())
+	if t.ID == 0 {
+		detail := "Somebody else has claimed it, or it is no payment to be claimed."
+		if code == kessai.InvalidTransaction {
+			detail = "It has ended, or there is no exchange rate for your account's currency. Begin anew at the machine."
+		}
+		return &problem{code: problemClaim, detail: detail}
+	}
+	s, err := p.current(&t, who)
+	if err != nil {
+		return p.fault(c, err, problemClaim)
+	}
+	return writeJSON(c, fiber.StatusOK, struct {
+		Sale phoneSale `json:"sale"`
+	}{s})
+}
+
+// history lists the customer's payments, newest first.
+func (p *phoneSide) history(c *fiber.Ctx, who phoneUser) error {
+	const size = 20
+	q := ledger.Query{Customer: who.account, Limit: size + 1}
+	if cursor := c.Query("cursor"); cursor != "" {
+		id, ok := parseCursor(cursor)
+		if !ok {
+			return &problem{code: problemInvalidParameter, field: "cursor", detail: "It must be a next_cursor that was given."}
+		}
+		q.Before = id
+	}
+	found, err := p.h.o.Book.List(q)
+	if err != nil {
+		return p.fault(c, err, problemPaymentNotFound)
+	}
+	answer := struct {
+		Sales      []phoneSale `json:"sales"`
+		NextCursor string      `json:"next_cursor,omitzero"`
+	}{Sales: []phoneSale{}}
+	if len(found) > size {
+		found = found[:size]
+		answer.NextCursor = cursorAfter(found[size-1].ID)
+	}
+	for i := range found {
+		if _, s, err := p.shown(&found[i]); err == nil {
+			answer.Sales = append(answer.Sales, s)
+		} else {
+			p.h.o.Logger.Error("a payment cannot be shown", "payment", found[i].ID.String(), "error", err)
+		}
+	}
+	return writeJSON(c, fiber.StatusOK, answer)
+}
+
+// receipt serves the receipt of one of the customer's payments (P-12).
+func (p *phoneSide) receipt(c *fiber.Ctx, who phoneUser) error {
+	t, fault := p.find(c, who)
+	if fault != nil {
+		return fault
+	}
+	return p.writeReceipt(c, t)
+}
+
+// checkReceipt serves what the book has of a receipt that somebody holds: its QR
+// code leads here. Who pays is masked, and nobody can guess the address of another.
+func (p *phoneSide) checkReceipt(c *fiber.Ctx) error {
+	leave, busy := p.enter(c)
+	if busy != nil {
+		return busy
+	}
+	defer leave()
+	id, ok := p.o.Keys.ParseReceipt(c.Params("code"))
+	if ok {
+		if t, found := p.h.o.Book.Find(ledger.Ref{ID: id}); found {
+			c.Locals(localPayment, id.String())
+			return p.writeReceipt(c, &t)
+		}
+	}
+	return &problem{code: problemPaymentNotFound, detail: "This receipt is none of this gateway's."}
+}
+
+// checkURL gives the address at which anybody can check a receipt.
+func (p *phoneSide) checkURL(id kessai.TxID) string {
+	return p.o.Origin + "/r/" + p.o.Keys.ReceiptCode(id)
+}
+
+// writeReceipt writes a receipt as text of 32 or 42 columns where columns is given,
+// and else as a page.
+func (p *phoneSide) writeReceipt(c *fiber.Ctx, t *ledger.Tx) error {
+	r, err := p.h.receiptOf(t, p.checkURL(t.ID))
+	if err != nil {
+		return p.fault(c, err, problemPaymentNotFound)
+	}
+	lang := receipt.Language(c.Query("lang", c.Get(fiber.HeaderAcceptLanguage)))
+	c.Set(fiber.HeaderCacheControl, "no-store")
+	if columns := c.Query("columns"); columns != "" {
+		n, err := strconv.Atoi(columns)
+		if err != nil || n != 32 && n != 42 {
+			return &problem{code: problemInvalidParameter, field: "columns", detail: "It must be 32 or 42."}
+		}
+		text, err := r.Text(n, lang)
+		if err != nil {
+			return p.fault(c, err, problemPaymentNotFound)
+		}
+		c.Set(fiber.HeaderContentType, "text/plain; charset=utf-8")
+		return c.SendString(text)
+	}
+	page, err := r.HTML(lang)
+	if err != nil {
+		return p.fault(c, err, problemPaymentNotFound)
+	}
+	c.Set(fiber.HeaderContentSecurityPolicy, receipt.ContentSecurityPolicy())
+	c.Set(fiber.HeaderContentType, "text/html; charset=utf-8")
+	return c.Send(page)
+}

@@ -1,0 +1,43 @@
+// What became of a payment, in one look.
+import { h, icon, isolate } from "../dom.js";
+import { moment, money } from "../format.js";
+import { t } from "../i18n.js";
+import * as sales from "../sales.js";
+import { heading } from "./parts.js";
+import { details, foreign, items } from "./shown.js";
+
+// What the terminal was told (ISO 8583 field 39) says why a payment ended without
+// money; the status alone says that it did.
+const reasons = { "17": "cancelled", "51": "uncovered", "68": "late", "75": "locked" };
+const looks = {
+  approved: ["good", "check"], cancelled: ["calm", "cross"], late: ["calm", "clock"], locked: ["bad", "lock"],
+  uncovered: ["bad", "purse"], reversed: ["calm", "back"], released: ["calm", "back"], refused: ["bad", "cross"], waiting: ["calm", "clock"],
+};
+
+// kind names the outcome of a payment: one of the keys of looks.
+export function kind({ status, told }) {
+  if (status === "waiting" || status === "reversed") return status;
+  if (reasons[told?.code]) return reasons[told.code];
+  if (status === "released" || status === "expired") return "released"; // what was allowed was not taken
+  return status === "declined" || status === "cancelled" ? "refused" : "approved";
+}
+
+export function outcome(shown) {
+  const what = kind(shown);
+  const [mood, sign] = looks[what];
+  const waiting = sales.waiting().filter((s) => s.sale.id !== shown.sale.id).length;
+  const title = what === "approved" && shown.sale.kind !== "purchase" ? "outcome_reserved" : "outcome_" + what;
+  return [h(`div.outcome.${mood}`, {},
+    h("div.seal", {}, icon(sign)),
+    heading(t(title)),
+    h("p.sum", {}, isolate(money(shown.sale.total))),
+    h("p.shop", {}, isolate(shown.sale.shop)),
+    h("p.soft", {}, moment(shown.sale.time)),
+    h("p", {}, t(`outcome_${what}_text`)),
+    shown.refunded > 0 && h("p", {}, t("refunded", { amount: money({ value: shown.refunded, currency: shown.sale.total.currency }) })),
+    h("div.stack", {},
+      waiting > 0 && h("a.main", { href: "#/" }, t("others_n", { n: waiting })),
+      what === "approved" && h("a.second", { href: "#/receipt/" + shown.sale.id }, t("receipt")),
+      waiting === 0 && h("a.main", { href: "#/" }, t("done")))),
+  h("div.sheet.slip", {}, foreign(shown), items(shown), details(shown))];
+}

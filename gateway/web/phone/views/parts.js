@@ -1,0 +1,93 @@
+// Parts that several views are made of.
+import { h, icon } from "../dom.js";
+import { known, t } from "../i18n.js";
+
+export const heading = (text, attributes = {}) => h("h1", { tabindex: "-1", ...attributes }, text);
+
+// reason says in the customer's language why something did not work. What has no
+// words of its own is told as the gateway says it.
+export function reason(e) {
+  if (e.name === "NotAllowedError" || e.name === "AbortError") return t("passkey_stopped");
+  const key = "problem_" + e.code;
+  if (known(key)) return t(key);
+  return e.status ? t("problem_other", { text: e.message }) : t("problem_here", { text: e.message });
+}
+
+// trouble is a place for what went wrong, read out when it is filled.
+export function trouble() {
+  const place = h("p.trouble", { role: "alert", hidden: true });
+  return {
+    place,
+    show(text) { place.textContent = text; place.hidden = false; },
+    clear() { place.textContent = ""; place.hidden = true; },
+  };
+}
+
+// fault is a view of its own, for when there is nothing else to show.
+export const fault = (e, again) => ({
+  title: t("fault"), alone: true,
+  body: h("section.outcome.bad", {}, h("div.seal", {}, icon("cross")), heading(t("fault")), h("p", {}, reason(e)),
+    h("p", {}, h("button.main", { type: "button", onclick: again }, t("again")))),
+});
+
+// field is a labelled input.
+export function field(label, attributes, hint) {
+  const id = attributes.id;
+  return h("div.field", {}, h("label", { for: id }, label),
+    h("input", { ...attributes, "aria-describedby": hint ? id + "-hint" : null }),
+    hint && h("p.hint", { id: id + "-hint" }, hint));
+}
+
+// password is a field whose text can be shown, and which take empties.
+export function password(id, label, { autocomplete = "current-password", hint } = {}) {
+  const input = h("input", {
+    id, type: "password", name: "password", autocomplete, required: true, maxlength: "256", dir: "ltr",
+    autocapitalize: "none", spellcheck: "false", "aria-describedby": hint ? id + "-hint" : null,
+  });
+  const eye = h("button.plain", { type: "button", "aria-label": t("show_password"), "aria-pressed": "false", onclick() {
+    const seen = input.type === "password";
+    input.type = seen ? "text" : "password";
+    eye.setAttribute("aria-pressed", String(seen));
+  } }, icon("eye"));
+  return {
+    input,
+    place: h("div.field", {}, h("label", { for: id }, label), h("div.secret", {}, input, eye), hint && h("p.hint", { id: id + "-hint" }, hint)),
+    // take gives what was typed and leaves the field empty and covered.
+    take() {
+      const text = input.value;
+      input.value = "";
+      input.type = "password";
+      eye.setAttribute("aria-pressed", "false");
+      return text;
+    },
+  };
+}
+
+// user tells password managers whose password a form asks for.
+export const user = (id) => h("input.unseen", { type: "text", name: "username", autocomplete: "username", value: id, readonly: true, tabindex: "-1", "aria-hidden": "true" });
+
+// working keeps a form's buttons still while f runs, and says so.
+export async function working(form, f) {
+  const buttons = [...form.querySelectorAll("button, input")];
+  form.setAttribute("aria-busy", "true");
+  for (const b of buttons) b.disabled = true;
+  try {
+    return await f();
+  } finally {
+    form.removeAttribute("aria-busy");
+    for (const b of buttons) b.disabled = false;
+  }
+}
+
+// confirm asks before something that cannot be undone. It gives whether to go on.
+export function confirm(question, yes) {
+  return new Promise((resolve) => {
+    const title = h("h2", { id: "question" }, question);
+    const dialog = h("dialog", { "aria-labelledby": "question", onclose() { dialog.remove(); resolve(dialog.returnValue === "yes"); } },
+      title, h("div.row", {},
+        h("button.quiet", { type: "button", onclick: () => dialog.close("no") }, t("keep")),
+        h("button.danger", { type: "button", onclick: () => dialog.close("yes") }, yes)));
+    document.body.append(dialog);
+    dialog.showModal();
+  });
+}

@@ -1,0 +1,254 @@
+package sale_test
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+
+	"kessai"
+	"kessai/pos/sale"
+)
+
+// TestFlippedBitsOfSales turns over every bit of the encodings of 100 sales. What
+// comes of it is no sale, or another sale with another digest.
+func TestFlippedBitsOfSales(t *testing.T) {
+	r := newRandom(2)
+	bits, others := 0, 0
+	for range 100 {
+		s := r.sale()
+		b, err := s.Encode()
+		if err != nil {
+			t.Fatalf("%+v: %v", s, err)
+		}
+		digest, err := s.Digest()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range len(b) * 8 {
+			b[i/8] ^= 1 << (i % 8)
+			bits++
+			if got, err := sale.Decode(b); err == nil {
+				others++
+				isCanonical(t, b, got)
+				if d, err := got.Digest(); err != nil || d == digest {
+					t.Fatalf("bit %d: the digest is the same, or %v", i, err)
+				}
+			} else if !errors.Is(err, sale.ErrSale) {
+				t.Fatalf("bit %d: %v", i, err)
+			}
+			b[i/8] ^= 1 << (i % 8)
+		}
+		if _, err := sale.Decode(b); err != nil {
+			t.Fatalf("unchanged, it is refused: %v", err)
+		}
+	}
+	t.Logf("%d bits, %d of them made another sale", bits, others)
+	if others < 1000 || others > bits/2 {
+		t.Errorf("%d of %d changes made another sale: the test does not test what it should", others, bits)
+	}
+}
+
+// isCanonical checks that what was decoded is encoded as it was.
+func isCanonical(t testing.TB, b []byte, s *sale.Sale) {
+	t.Helper()
+	again, err := s.Encode()
+	if err != nil || !bytes.Equal(again, b) {
+		t.Fatalf("decoded from\n%x, encoded (%v) as\n%x", b, err, again)
+	}
+}
+
+// TestEveryFactCounts changes one fact of a sale after the other. Each change has a
+// digest of its own.
+func TestEveryFactCounts(t *testing.T) {
+	seen := map[[32]byte]string{}
+	for name, change := range map[string]func(*sale.Sale){
+		"nothing":         func(*sale.Sale) {},
+		"id":              func(s *sale.Sale) { s.ID++ },
+		"reference":       func(s *sale.Sale) { s.Reference = "r" },
+		"merchant":        func(s *sale.Sale) { s.Merchant += "x" },
+		"shop":            func(s *sale.Sale) { s.Shop += "x" },
+		"terminal":        func(s *sale.Sale) { s.Terminal = "AOI00002" },
+		"customer":        func(s *sale.Sale) { s.Customer += "x" },
+		"kind":            func(s *sale.Sale) { s.Kind = kessai.PreAuthorization },
+		"time":            func(s *sale.Sale) { s.Time = s.Time.Add(time.Millisecond) },
+		"order of items":  func(s *sale.Sale) { s.Items[0], s.Items[1] = s.Items[1], s.Items[0] },
+		"code":            func(s *sale.Sale) { s.Items[0].Code = "1" },
+		"name":            func(s *sale.Sale) { s.Items[0].Name += "x" },
+		"quantity":        func(s *sale.Sale) { s.Items[0].Quantity, s.Items[0].Price = 2, 225 },
+		"price":           func(s *sale.Sale) { s.Items[0].Price++; s.Items[1].Price-- },
+		"tax":             func(s *sale.Sale) { s.Items[0].Tax = 800 },
+		"no tax or none":  func(s *sale.Sale) { s.Items[0].Tax = 0 },
+		"tax not known":   func(s *sale.Sale) { s.Items[0].Tax = sale.TaxUnknown },
+		"item less":       func(s *sale.Sale) { s.Items = s.Items[:1]; s.Total.Value = 450 },
+		"item of nothing": func(s *sale.Sale) { s.Items = append(s.Items, sale.Item{Name: "x", Quantity: 1}) },
+		"total":           func(s *sale.Sale) { s.Total.Value++; s.Items[1].Price++ },
+		"currency":        func(s *sale.Sale) { s.Total.Currency = kessai.USD },
+		"foreign":         func(s *sale.Sale) { s.Foreign = nil },
+		"foreign total":   func(s *sale.Sale) { s.Foreign.Total.Value++ },
+		"foreign money":   func(s *sale.Sale) { s.Foreign.Total.Currency = kessai.USD },
+		"rate":            func(s *sale.Sale) { s.Foreign.Rate += "0" },
+		"date":            func(s *sale.Sale) { s.Foreign.Date = "2026-11-19" },
+	} {
+		s := coffee()
+		change(s)
+		d, err := s.Digest()
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if other, ok := seen[d]; ok {
+			t.Errorf("%s and %s have the same digest", name, other)
+		}
+		seen[d] = name
+	}
+}
+
+func coffee() *sale.Sale {
+	return &sale.Sale{
+		ID: 42, Merchant: "KISSATEN-AOI", Shop: "Kissaten Aoi", Terminal: "AOI00001", Customer: "suzuki", Kind: kessai.Purchase,
+		Time:    time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC),
+		Items:   []sale.Item{{Name: "Coffee", Quantity: 1, Price: 450, Tax: 1000}, {Name: "Cake", Quantity: 1, Price: 300, Tax: 800}},
+		Total:   kessai.Amount{Value: 750, Currency: kessai.JPY},
+		Foreign: &sale.Foreign{Total: kessai.Amount{Value: 465, Currency: kessai.EUR}, Rate: "0.0062", Date: "2026-11-20"},
+	}
+}
+
+// TestTimeIsOneMoment: the time zone of the program does not reach the digest.
+func TestTimeIsOneMoment(t *testing.T) {
+	a, b := coffee(), coffee()
+	b.Time = b.Time.In(time.FixedZone("JST", 9*3600))
+	da, errA := a.Digest()
+	db, errB := b.Digest()
+	if errA != nil || errB != nil || da != db {
+		t.Errorf("%x, %v in UTC; %x, %v in Japan", da, errA, db, errB)
+	}
+	b.Time = b.Time.Add(time.Microsecond)
+	if _, err := b.Digest(); !errors.Is(err, sale.ErrSale) {
+		t.Errorf("a microsecond, which the encoding cannot hold: %v", err)
+	}
+}
+
+// TestDecodeRefuses what is not as Encode writes it.
+func TestDecodeRefuses(t *testing.T) {
+	b, err := coffee().Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := hex.EncodeToString(b)
+	change := func(from, to string) []byte {
+		if strings.Count(text, from) < 1 {
+			t.Fatalf("%s is not in the encoding", from)
+		}
+		out, err := hex.DecodeString(strings.Replace(text, from, to, 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	for name, b := range map[string][]byte{
+		"nothing":                nil,
+		"cut off":                b[:len(b)-1],
+		"cut off in a length":    b[:3],
+		"something behind":       append(bytes.Clone(b), 0),
+		"an empty field behind":  append(bytes.Clone(b), 14, 0, 0, 0, 0),
+		"the foreign side twice": append(bytes.Clone(b), b[bytes.Index(b, []byte{13, 0, 0, 0}):]...),
+		"too long":               make([]byte, sale.MaxBytes+1),
+		"a length beyond all":    change("0100000000", "01ffffffff"),
+		"another version":        change(hex.EncodeToString([]byte("kessai sale 1")), hex.EncodeToString([]byte("kessai sale 2"))),
+		"number with a zero":     change("0300000001"+"31", "0300000002"+"3031"),
+		"number with a plus":     change("0400000003"+"343530", "0400000004"+"2b343530"),
+		"currency by number":     change("0c00000003"+hex.EncodeToString([]byte("JPY")), "0c00000003"+hex.EncodeToString([]byte("392"))),
+		"fields in other order":  change("03000000000400", "04000000000300"),
+	} {
+		if s, err := sale.Decode(b); !errors.Is(err, sale.ErrSale) {
+			t.Errorf("%s: %+v, %v", name, s, err)
+		}
+	}
+}
+
+// TestNothingUnseenIsLeftOut holds the list of refused code points to the tables of
+// Unicode: controls, formats, ends of line, private use and what is ignored where
+// it cannot be shown are all in it, but for the four that have rules of their own.
+func TestNothingUnseenIsLeftOut(t *testing.T) {
+	own := map[rune]bool{0x200C: true, 0x200D: true, 0xFE0E: true, 0xFE0F: true}
+	for c := rune(0); c <= unicode.MaxRune; c++ {
+		hidden := unicode.In(c, unicode.Cc, unicode.Cf, unicode.Co, unicode.Cs, unicode.Zl, unicode.Zp,
+			unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector, unicode.Noncharacter_Code_Point, unicode.Bidi_Control)
+		space := unicode.Is(unicode.Zs, c) && c != ' ' && c != 0xA0 && c != 0x3000
+		err := sale.CheckText("name", "Ж"+string(c)+"Ж", sale.MaxName)
+		if (hidden || space) && !own[c] && err == nil {
+			t.Errorf("U+%04X is accepted", c)
+		}
+		if !hidden && !space && err != nil && unicode.IsGraphic(c) && c != 0xFFFC && c != 0xFFFD && c != 0x2800 {
+			t.Errorf("U+%04X is refused: %v", c, err)
+		}
+	}
+}
+
+func TestErrorsDoNotRepeatTheSale(t *testing.T) {
+	const secret = "4111111111111111\x00"
+	for _, change := range []func(*sale.Sale){
+		func(s *sale.Sale) { s.Shop = secret },
+		func(s *sale.Sale) { s.Reference = secret },
+		func(s *sale.Sale) { s.Items[0].Name = secret },
+		func(s *sale.Sale) { s.Foreign.Rate = secret },
+		func(s *sale.Sale) { s.Foreign.Date = secret },
+	} {
+		s := coffee()
+		change(s)
+		if _, err := s.Encode(); err == nil || strings.Contains(err.Error(), "4111") {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	for _, c := range readVectors(f).Sales {
+		if b, err := hex.DecodeString(c.Encoding); err == nil && len(b) < 4<<10 {
+			f.Add(b)
+		}
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s, err := sale.Decode(b)
+		if err != nil {
+			if !errors.Is(err, sale.ErrSale) {
+				t.Fatal(err)
+			}
+			return
+		}
+		isCanonical(t, b, s)
+	})
+}
+
+// FuzzJSON: what JSON brings in comes out again as the same sale, or is refused.
+func FuzzJSON(f *testing.F) {
+	v := readVectors(f)
+	for _, c := range v.Sales {
+		f.Add([]byte(c.Sale))
+	}
+	for _, c := range v.Refused {
+		f.Add([]byte(c.Sale))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var s, back sale.Sale
+		if json.Unmarshal(b, &s) != nil {
+			return
+		}
+		encoded, err := s.Encode()
+		if err != nil {
+			return
+		}
+		again, err := json.Marshal(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(again, &back); err != nil {
+			t.Fatal(err)
+		}
+		isCanonical(t, encoded, &back)
+	})
+}
