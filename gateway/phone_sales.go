@@ -353,15 +353,10 @@ func (p *phoneSide) checkReceipt(c *fiber.Ctx) error {
 	return &problem{code: problemPaymentNotFound, detail: "This receipt is none of this gateway's."}
 }
 
-// checkURL gives the address at which anybody can check a receipt.
-func (p *phoneSide) checkURL(id kessai.TxID) string {
-	return p.o.Origin + "/r/" + p.o.Keys.ReceiptCode(id)
-}
-
 // writeReceipt writes a receipt as text of 32 or 42 columns where columns is given,
 // and else as a page.
 func (p *phoneSide) writeReceipt(c *fiber.Ctx, t *ledger.Tx) error {
-	r, err := p.h.receiptOf(t, p.checkURL(t.ID))
+	r, err := p.h.receiptOf(t, p.h.o.Codes.checkURL(t.ID))
 	if err != nil {
 		return p.fault(c, err, problemPaymentNotFound)
 	}

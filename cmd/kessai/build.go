@@ -41,6 +41,7 @@ type builder struct {
 	engine    *authz.Engine
 	acquirer  kessai.AcquirerID
 	version   string
+	codes     gateway.PhoneCodes // once the phones' address is known
 }
 
 // build makes everything between the stores and the sockets, and binds the
@@ -130,7 +131,7 @@ func (b *builder) buildHTTP(h *house) error {
 	h.http, err = gateway.NewHTTP(gateway.HTTPOptions{
 		Engine: b.engine, Book: b.book, Hasher: b.hasher, Authenticate: b.authenticate,
 		Ready: b.checks, Metrics: b.metrics, Logger: b.around.log, Control: b.control, AdminKey: adminKey,
-		MaxConnections: c.MaxConnections, MaxInFlight: c.MaxInFlight, MaxWaiting: c.MaxWaiting, MaxBody: c.BodyLimit, Phone: phone,
+		MaxConnections: c.MaxConnections, MaxInFlight: c.MaxInFlight, MaxWaiting: c.MaxWaiting, MaxBody: c.BodyLimit, Phone: phone, Codes: b.codes,
 		ReadTimeout: c.ReadTimeout, WriteTimeout: c.WriteTimeout, IdleTimeout: c.IdleTimeout,
 	})
 	if err != nil {
@@ -152,7 +153,7 @@ func (b *builder) buildISO(h *house) error {
 		}
 		server, err := gateway.NewISO(gateway.ISOOptions{
 			Dialect: dialect, Framing: framing, Engine: b.engine, Authorize: b.engine.Authorize,
-			Hasher: b.hasher, Acquirer: b.acquirer, RequireSignOn: l.RequireSignOn, MaxFrame: l.MaxFrame,
+			Hasher: b.hasher, Acquirer: b.acquirer, Codes: b.codes, MaxWaiting: b.c.Phone.MaxWaiting, RequireSignOn: l.RequireSignOn, MaxFrame: l.MaxFrame,
 			MaxConnections: l.MaxConnections, MaxInFlight: l.MaxInFlight, MaxInFlightPerConn: l.MaxInFlightPerConnection,
 			IdleTimeout: l.IdleTimeout, WriteTimeout: l.WriteTimeout, Logger: b.around.log, Metrics: b.metrics,
 		})

@@ -145,8 +145,10 @@ func (b *builder) buildPhones(l net.Listener) (*gateway.PhoneOptions, error) {
 			origin = "https://localhost:" + port
 		}
 	}
+	keys := b.phones.keys
+	b.codes = gateway.PhoneCodes{Number: keys.Number, Claim: keys.ClaimCode, Receipt: keys.ReceiptCode, Origin: origin}
 	service, err := phones.New(phones.Options{
-		Store: b.phones.store, Keys: b.phones.keys, Origin: origin, Iterations: b.c.Phone.Iterations, Idle: b.c.Phone.Session,
+		Store: b.phones.store, Keys: keys, Origin: origin, Iterations: b.c.Phone.Iterations, Idle: b.c.Phone.Session,
 		Customer: b.registry.Customer, SetVerifier: b.registry.SetVerifier,
 		Count: b.countSignIn,
 	})
@@ -154,7 +156,7 @@ func (b *builder) buildPhones(l net.Listener) (*gateway.PhoneOptions, error) {
 		return nil, configError("phone.origin", err)
 	}
 	return &gateway.PhoneOptions{
-		Service: service, Store: b.phones.store, Keys: b.phones.keys, Push: b.phones.push, Account: b.account,
+		Service: service, Store: b.phones.store, Keys: keys, Push: b.phones.push, Account: b.account,
 		Origin: origin, Framed: b.around.framed, Tries: b.c.Phone.Tries, DayTries: b.c.Phone.DayTries,
 	}, nil
 }
