@@ -95,7 +95,7 @@ func TestSTAN(t *testing.T) {
 
 func TestKinds(t *testing.T) {
 	all := kessai.Kinds()
-	if len(all) != 15 || all[0] != kessai.Purchase || all[14] != kessai.PurseSettlement || kessai.KindSetOf(all...) != kessai.AllKinds {
+	if len(all) != 20 || all[0] != kessai.Purchase || all[19] != kessai.Unlock || kessai.KindSetOf(all...) != kessai.AllKinds {
 		t.Errorf("kinds: %v", all)
 	}
 	for i, k := range all {
@@ -112,7 +112,7 @@ func TestKinds(t *testing.T) {
 			}
 		}
 	}
-	for _, bad := range []string{"", "none", "Purchase", "kind(16)"} {
+	for _, bad := range []string{"", "none", "Purchase", "kind(21)"} {
 		if k, ok := kessai.ParseKind(bad); ok {
 			t.Errorf("ParseKind(%q) = %v", bad, k)
 		}
@@ -140,7 +140,7 @@ func TestResponseCodes(t *testing.T) {
 			approvals += c.String() + " "
 		}
 	}
-	want := "00 03 04 05 10 12 13 14 25 30 41 43 51 54 57 58 61 63 65 68 85 94 96"
+	want := "00 03 04 05 09 10 12 13 14 17 25 30 41 43 51 54 55 57 58 61 63 65 68 75 85 94 96"
 	if got := strings.Join(texts, " "); got != want || approvals != "00 10 85 " {
 		t.Errorf("codes %s, approvals %s", got, approvals)
 	}

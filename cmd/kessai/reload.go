@@ -181,6 +181,7 @@ func (b *builder) live(now, next *Config) error {
 			return fmt.Errorf("what mode %s needs cannot be read from the registry: %w", mode, err)
 		}
 	}
+	_ = b.phones.rates.Reload() // where it fails the log says so, and the rates before stay
 	b.refresher.set(next.Cache.RefreshEvery)
 	b.engine.SetMaxAge(next.Cache.MaxAge)
 	return nil

@@ -118,6 +118,7 @@ func (h *house) serve(ctx context.Context, c *Config, s *stores, around surround
 	hearing, deaf := context.WithCancel(ctx)
 	defer deaf()
 	serving.Go(func() { h.refresher.until(hearing) })
+	serving.Go(func() { s.phones.rates.Follow(hearing) })
 	if h.reloader != nil {
 		serving.Go(func() { h.reloader.until(hearing, around.hangUp) })
 	}

@@ -14,7 +14,7 @@ import (
 
 // Receipt is a sale and what came of it.
 type Receipt struct {
-	Sale    sale.Sale // its Customer may be empty here: nobody claimed it
+	Sale    sale.Sale // its Customer and Items may be empty here
 	Outcome Outcome
 	// Moved is what was paid or given back in the end, where that is not the total:
 	// a vending machine that gave out less, a part refunded. Zero: the total.
@@ -55,10 +55,15 @@ func (o Outcome) Moved() bool { return o == Approved || o == Refunded }
 var ErrReceipt = errors.New("the receipt cannot be written")
 
 // check refuses what must not stand on a receipt. The sale's texts are checked
-// once more: what a customer gets to see is what could have been signed.
+// once more: what a customer gets to see is what could have been signed. But a
+// receipt may be of a payment that nobody had to sign: it has no customer, no items,
+// or items that leave out the cash handed over. A pre-authorization's need not add up.
 func (r *Receipt) check() error {
 	s := r.Sale
 	s.Customer = cmp.Or(s.Customer, "-")
+	if s.Kind == kessai.Purchase {
+		s.Kind = kessai.PreAuthorization
+	}
 	if err := s.Validate(); err != nil {
 		return err
 	}

@@ -158,7 +158,10 @@ func Decode(b []byte) (*Sale, error) {
 	if r.bad || len(r.b) > 0 {
 		return nil, invalid("encoding", "is not as it is written: a field is missing, cut off, too many or not in its one form")
 	}
-	return s, s.Validate()
+	if err := s.Validate(); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // reader takes fields from the front. The first that is not as it must be makes

@@ -5,6 +5,9 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"os"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -114,6 +117,85 @@ func coffee() *sale.Sale {
 		Items:   []sale.Item{{Name: "Coffee", Quantity: 1, Price: 450, Tax: 1000}, {Name: "Cake", Quantity: 1, Price: 300, Tax: 800}},
 		Total:   kessai.Amount{Value: 750, Currency: kessai.JPY},
 		Foreign: &sale.Foreign{Total: kessai.Amount{Value: 465, Currency: kessai.EUR}, Rate: "0.0062", Date: "2026-11-20"},
+	}
+}
+
+// TestLargestSaleFits: the limit of an encoding is never what refuses a sale.
+func TestLargestSaleFits(t *testing.T) {
+	s := coffee()
+	s.Reference, s.Shop, s.Customer = strings.Repeat("R", sale.MaxReference), strings.Repeat("😀", sale.MaxName), strings.Repeat("C", 40)
+	s.Items = nil
+	for range sale.MaxItems {
+		s.Items = append(s.Items, sale.Item{
+			Code: strings.Repeat("😀", sale.MaxCode), Name: strings.Repeat("😀", sale.MaxName), Quantity: sale.MaxQuantity, Price: 10_000, Tax: sale.MaxTax,
+		})
+	}
+	s.Total.Value = sale.MaxItems * sale.MaxQuantity * 10_000
+	b, err := s.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sale.Decode(b); err != nil || len(b) > sale.MaxBytes {
+		t.Errorf("%d bytes: %v", len(b), err)
+	}
+	s.Items[0].Price++
+	s.Total.Value += sale.MaxQuantity
+	if _, err := s.Encode(); !errors.Is(err, sale.ErrSale) {
+		t.Errorf("a total beyond the largest amount: %v", err)
+	}
+}
+
+// TestPageSaysTheSame holds docs/SALE-DIGEST.md to the code: its example is the
+// first vector, byte for byte, and its table refuses what CheckText refuses.
+func TestPageSaysTheSame(t *testing.T) {
+	b, err := os.ReadFile("../../docs/SALE-DIGEST.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := string(b)
+	_, example, _ := strings.Cut(page, "## An example")
+	example, _, _ = strings.Cut(example, "SHA-256")
+	var dump strings.Builder
+	for line := range strings.Lines(example) {
+		code, _, _ := strings.Cut(line, "#")
+		dump.WriteString(strings.Join(strings.Fields(code), ""))
+	}
+	first := readVectors(t).Sales[0]
+	if dump.String() != first.Encoding || !strings.Contains(page, first.Digest) {
+		t.Errorf("the example is\n%s, the first vector\n%s", dump.String(), first.Encoding)
+	}
+
+	refused := map[rune]bool{}
+	spans := func(text string, do func(rune)) {
+		for _, m := range regexp.MustCompile(`U\+([0-9A-F]{4,6})(?: to U\+([0-9A-F]{4,6}))?`).FindAllStringSubmatch(text, -1) {
+			from, _ := strconv.ParseInt(m[1], 16, 32)
+			to, err := strconv.ParseInt(m[2], 16, 32)
+			if err != nil {
+				to = from
+			}
+			for c := rune(from); c <= rune(to); c++ {
+				do(c)
+			}
+		}
+	}
+	_, table, _ := strings.Cut(page, "| refused |")
+	table, _, _ = strings.Cut(table, "\n\n")
+	spans(table, func(c rune) { refused[c] = true })
+	_, list, _ := strings.Cut(page, "Marks are")
+	list, _, _ = strings.Cut(list, "\n\n")
+	marks := map[rune]bool{}
+	spans(list, func(c rune) { marks[c] = true })
+	for c := rune(0); c <= unicode.MaxRune; c++ {
+		if c >= 0xD800 && c <= 0xDFFF {
+			continue // Go has no text with half a pair
+		}
+		text := "Я" + string(c) + "Я"
+		if (sale.CheckText("name", text, sale.MaxName) != nil) != (refused[c] || c == 0x200C || c == 0x200D || c == 0xFE0E || c == 0xFE0F) {
+			t.Errorf("U+%04X: the page says refused %v", c, refused[c])
+		}
+		if row := strings.Repeat(string(c), 5); !refused[c] && marks[c] != (sale.CheckText("name", "Я"+row, sale.MaxName) != nil && unicode.Is(unicode.M, c)) {
+			t.Errorf("U+%04X: the page says a mark %v", c, marks[c])
+		}
 	}
 }
 
