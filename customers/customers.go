@@ -13,8 +13,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"kessai"
 	"kessai/authz/ledger"
 )
@@ -127,17 +125,3 @@ const KeyPrefix = "customer/"
 
 // Key gives the key of a customer in the store.
 func Key(id ID) []byte { return []byte(KeyPrefix + string(id)) }
-
-// Get finds a customer; false where there is none.
-func Get(txn *badger.Txn, id ID) (c Customer, ok bool, err error) {
-	key := Key(id)
-	item, err := txn.Get(key)
-	if errors.Is(err, badger.ErrKeyNotFound) {
-		return Customer{}, false, nil
-	}
-	if err != nil {
-		return Customer{}, false, err
-	}
-	err = item.Value(func(v []byte) error { c, err = Decode(key, v); return err })
-	return c, err == nil, err
-}

@@ -2,11 +2,9 @@ package customers_test
 
 import (
 	"bytes"
-	"errors"
 	"strings"
 	"testing"
 
-	"github.com/dgraph-io/badger/v4"
 	"github.com/google/go-cmp/cmp"
 
 	"kessai"
@@ -174,51 +172,6 @@ func TestStatusNames(t *testing.T) {
 	}
 	if got := customers.Status(9).String(); got != "status(9)" {
 		t.Errorf("an unknown status prints as %q", got)
-	}
-}
-
-func TestStore(t *testing.T) {
-	db, err := badger.Open(badger.DefaultOptions("").WithInMemory(true).WithLogger(nil).WithMemTableSize(1 << 20).WithValueThreshold(1 << 10))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	// Of the customers' IDs one begins with another.
-	media := make(map[customers.ID]customers.Medium)
-	err = db.Update(func(txn *badger.Txn) error {
-		for n, id := range []customers.ID{"1", "1-", "12", "123"} {
-			c, m := suzuki, card
-			c.ID, m.ID, m.Customer = id, kessai.MediumID{byte(n + 1)}, id
-			media[id] = m
-			if err := errors.Join(txn.Set(customers.Key(id), c.Encode()), txn.Set(customers.MediumKey(m.ID), m.Encode())); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = db.View(func(txn *badger.Txn) error {
-		for id, want := range media {
-			c, ok, err := customers.Get(txn, id)
-			if err != nil || !ok || c.ID != id {
-				t.Errorf("customer %s: %+v, %v, %v", id, c, ok, err)
-			}
-			if m, ok, err := customers.GetMedium(txn, want.ID); err != nil || !ok || m != want {
-				t.Errorf("medium of customer %s: %+v, %v, %v; want %+v", id, m, ok, err, want)
-			}
-		}
-		if _, ok, err := customers.Get(txn, "1234"); ok || err != nil {
-			t.Errorf("nobody: %v, %v", ok, err)
-		}
-		if _, ok, err := customers.GetMedium(txn, kessai.MediumID{99}); ok || err != nil {
-			t.Errorf("no medium: %v, %v", ok, err)
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
 }
 

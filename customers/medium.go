@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"kessai"
 )
 
@@ -183,18 +181,4 @@ func DecodeMedium(key, value []byte) (m Medium, err error) {
 		return Medium{}, ErrMedium
 	}
 	return m, nil
-}
-
-// GetMedium finds a medium; false where there is none.
-func GetMedium(txn *badger.Txn, id kessai.MediumID) (m Medium, ok bool, err error) {
-	key := MediumKey(id)
-	item, err := txn.Get(key)
-	if errors.Is(err, badger.ErrKeyNotFound) {
-		return Medium{}, false, nil
-	}
-	if err != nil {
-		return Medium{}, false, err
-	}
-	err = item.Value(func(v []byte) error { m, err = DecodeMedium(key, v); return err })
-	return m, err == nil, err
 }

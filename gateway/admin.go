@@ -28,6 +28,9 @@ type AdminOptions struct {
 	// again.
 	Reload func(ctx context.Context) (answer any, err error)
 
+	// Customer does something about a customer; nil: no customers are asked.
+	Customer func(ctx context.Context, act CustomerAct) (answer any, err error)
+
 	MaxBody int64         // bytes of one import or file of changes. Default 1 GiB
 	Idle    time.Duration // how long a caller may neither send nor take anything. Default 30 s
 	Logger  *slog.Logger  // default: none
@@ -46,6 +49,7 @@ type Progress func(what string, done, total uint64)
 //	POST /feed                 changes as they come; answers each line as it is in force
 //	POST /refresh              reads the registry again
 //	POST /reload               reads the configuration again
+//	POST /customer?what=ACT    something about a customer ([CustomerAct])
 //	GET  /validity             what is judged by
 //	GET  /status               what the gateway says of itself
 type Admin struct {
@@ -103,6 +107,7 @@ func NewAdmin(o AdminOptions) (*Admin, error) {
 	mux.HandleFunc("POST /feed", a.serveFeed)
 	mux.HandleFunc("POST /refresh", a.serveRefresh)
 	mux.HandleFunc("POST /reload", a.serveReload)
+	mux.HandleFunc("POST /customer", a.serveCustomer)
 	mux.HandleFunc("GET /validity", a.serveValidity)
 	mux.HandleFunc("GET /status", a.serveStatus)
 	a.server = &http.Server{

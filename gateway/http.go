@@ -40,7 +40,8 @@ type HTTPOptions struct {
 	Control  *Control
 	AdminKey kessai.Secret
 
-	Codes PhoneCodes // for payments that customers confirm
+	Codes PhoneCodes    // for payments that customers confirm
+	Floor *FloorOptions // the demo's shop floor; nil: there is none
 
 	MaxConnections int           // open at once; more get 503 and are closed. Default 4,096
 	MaxInFlight    int           // API requests worked on at once; more get the problem busy. Default 1,024
@@ -138,7 +139,15 @@ func NewHTTP(o HTTPOptions) (*HTTP, error) {
 			return nil, err
 		}
 	}
-	for _, r := range h.allRoutes() {
+	routes := h.allRoutes()
+	if o.Floor != nil {
+		floor, err := h.floorRoutes()
+		if err != nil {
+			return nil, err
+		}
+		routes = append(routes, floor...)
+	}
+	for _, r := range routes {
 		h.app.Add(r.method, r.path, named(r.path, r.serve))
 		if r.method == fiber.MethodGet && !strings.HasSuffix(r.path, "/events") { // a stream has no end to tell of
 			h.app.Add(fiber.MethodHead, r.path, named(r.path, r.serve))

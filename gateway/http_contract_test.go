@@ -37,7 +37,7 @@ func newHTTPContract(t *testing.T) *httpContract {
 	if err := doc.Validate(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	for _, mediaType := range []string{"text/html", "application/yaml", mimeJSONLines, mimeNDJSON} {
+	for _, mediaType := range []string{"text/html", "application/yaml", mimeEvents, mimeJSONLines, mimeNDJSON} {
 		openapi3filter.RegisterBodyDecoder(mediaType, func(body io.Reader, _ http.Header, _ *openapi3.SchemaRef, _ openapi3filter.EncodingFn) (any, error) {
 			b, err := io.ReadAll(body)
 			if mediaType == "application/yaml" {
@@ -157,8 +157,9 @@ func (c *httpContract) misuse(f *httpFixture) {
 
 func TestHTTP_AnswersAsDocumented(t *testing.T) {
 	c := newHTTPContract(t)
-	f := newHTTPFixture(t, withAdmin)
+	f := newHTTPFixture(t, func(o *HTTPOptions) { withAdmin(o); withCodes(o) })
 	c.next, f.client.Transport = f.client.Transport, c
+	c.confirmations(f)
 	c.payments(f)
 	c.misuse(f)
 	c.dialogues(f)

@@ -84,7 +84,7 @@ func newHTTPFixture(t testing.TB, change func(*HTTPOptions)) *httpFixture {
 	t.Cleanup(func() { _ = f.book.Close() })
 	f.hasher = httpMust[*kessai.MediumHasher](t)(kessai.NewMediumHasher(bytes.Repeat([]byte{7}, 32)))
 	f.engine = authz.New(f.book, f.registry(), authz.Options{
-		HoldFor: time.Hour, Registry: authz.Registry{Retain: f.retain}, Purse: authz.PurseOptions{Master: testPurses(t)},
+		HoldFor: time.Hour, Registry: authz.Registry{Retain: f.retain}, Purse: authz.PurseOptions{Master: testPurses(t)}, Phone: testPhones(f.book),
 	})
 	o := HTTPOptions{
 		Engine: f.engine, Book: f.book, Hasher: f.hasher,

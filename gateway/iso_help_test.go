@@ -89,7 +89,7 @@ func newISOShop(t testing.TB, terminals ...string) *isoShop {
 	valid := new(cache.Cache)
 	valid.Swap(b.Snapshot(time.Now(), 1))
 	w.valid = valid
-	w.engine = authz.New(w.book, valid, authz.Options{HoldFor: time.Hour, Observe: w.metrics.Stage, Purse: authz.PurseOptions{Master: testPurses(t)}})
+	w.engine = authz.New(w.book, valid, authz.Options{HoldFor: time.Hour, Observe: w.metrics.Stage, Purse: authz.PurseOptions{Master: testPurses(t)}, Phone: testPhones(w.book)})
 	return w
 }
 

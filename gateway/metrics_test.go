@@ -56,6 +56,7 @@ func everyMetric(now time.Time) *Metrics {
 	m.iso.disconnects.WithLabelValues("idle").Inc()
 	m.iso.formatErrors.WithLabelValues("3").Inc()
 	m.iso.unanswered.WithLabelValues("outcome_unknown").Inc()
+	m.WatchRates(func() (time.Duration, bool) { return time.Hour, true })
 	return m
 }
 
@@ -70,6 +71,7 @@ func TestMetrics_Values(t *testing.T) {
 	expectCount(t, m, "kessai_http_requests_total", 1, "route=/v1/payments", "method=POST", "status=201")
 	expectCount(t, m, "kessai_cache_age_seconds", 90)
 	expectCount(t, m, "kessai_cache_media", 1)
+	expectCount(t, m, "kessai_rates_age_seconds", 3600)
 	expectCount(t, m, "kessai_cache_version", 7)
 	expectCount(t, m, "kessai_cache_mode", 1, "mode=both")
 	expectCount(t, m, "kessai_cache_mode", 0, "mode=filter")

@@ -54,7 +54,6 @@ func newPhoneSide(h *HTTP, o PhoneOptions) (*phoneSide, error) {
 // routes is the whole of it. docs/PHONE.md lists the same, and a test holds the two
 // together.
 func (p *phoneSide) routes() []httpRoute {
-	app := p.pages(p.files, phonePath)
 	return []httpRoute{
 		{"GET", "/phone/v1/config", p.open(p.config)},
 		{"POST", "/phone/v1/sign-in", p.open(p.beginSignIn)},
@@ -86,8 +85,8 @@ func (p *phoneSide) routes() []httpRoute {
 		{"GET", "/phone/v1/receipts/:id", p.signedIn(p.receipt)},
 		{"GET", "/phone/v1/events", p.events},
 		{"GET", "/r/:code", p.checkReceipt},
-		{"GET", phonePath, app},
-		{"GET", phonePath + "/*", app},
+		{"GET", phonePath, func(c *fiber.Ctx) error { return c.Redirect(phonePath+"/", fiber.StatusPermanentRedirect) }},
+		{"GET", phonePath + "/*", servePages(p.files, phonePath, p.pageHeaders)},
 	}
 }
 

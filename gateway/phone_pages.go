@@ -44,11 +44,11 @@ func readPages(files fs.FS) (map[string]page, error) {
 	return pages, err
 }
 
-// pages serves files below a path. What they are changes with the program only, and
-// a browser asks each time whether it has.
-func (p *phoneSide) pages(files map[string]page, prefix string) fiber.Handler {
+// servePages serves files below a path. What they are changes with the program
+// only, and a browser asks each time whether it has.
+func servePages(files map[string]page, prefix string, headers func(*fiber.Ctx)) fiber.Handler {
 	return func(c *fiber.Ctx) error {
-		name := strings.TrimPrefix(strings.TrimPrefix(c.Path(), prefix), "/")
+		name := strings.TrimPrefix(c.Path(), prefix+"/")
 		if name == "" {
 			name = "index.html"
 		}
@@ -56,12 +56,9 @@ func (p *phoneSide) pages(files map[string]page, prefix string) fiber.Handler {
 		if !ok {
 			return &problem{code: problemNotFound}
 		}
-		p.pageHeaders(c)
+		headers(c)
 		c.Set(fiber.HeaderCacheControl, "no-cache")
 		c.Set(fiber.HeaderETag, f.etag)
-		if name == "sw.js" {
-			c.Set("Service-Worker-Allowed", prefix)
-		}
 		if c.Get(fiber.HeaderIfNoneMatch) == f.etag {
 			return c.SendStatus(fiber.StatusNotModified)
 		}

@@ -21,7 +21,7 @@ var (
 
 // The limits of changes.
 const (
-	maxTogether = 4096      // changes that are written together
+	maxTogether = 4096      // changes that are written together, where the store takes so many
 	maxWaiting  = 65_536    // changes that wait to be written
 	MaxChanges  = 1_000_000 // in one call of Apply
 )

@@ -219,6 +219,8 @@ func fuzzFile(f *testing.F, ext string) {
 		f.Add([]byte(strings.Join(s.fields, ",") + "\n"))
 	}
 	f.Add([]byte("pan,customer,expiry\n4242424242424242,c-1,2912\n"))
+	f.Add([]byte("merchant,code,name,price,tax\n" + aoi + ",614141000036,Coffee,450,1000\n" + aoi + ",A1,\"Tea, green\",0,\n"))
+	f.Add([]byte("id,name,currency,phone,email,bank_code,account_number,verifier\nc-1,Abe,JPY,+493023125001,a@b.jp,9999,1," + verifierA + "\n"))
 	if b, err := os.ReadFile(filepath.Join("..", "configs", "demo.yaml")); err == nil {
 		f.Add(b)
 	}

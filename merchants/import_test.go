@@ -264,12 +264,12 @@ func TestProgressGoesUpToTheEnd(t *testing.T) {
 	for range 2 {
 		last, calls := 0, 0
 		_, err := r.Import(t.Context(), parse(t, "demo.yaml", demo(t)), func(done, total int) {
-			if total != 36 || done < last || done > total {
+			if total != 78 || done < last || done > total {
 				t.Errorf("%d of %d after %d", done, total, last)
 			}
 			last, calls = done, calls+1
 		})
-		if err != nil || last != 36 || calls < 5 {
+		if err != nil || last != 78 || calls < 5 {
 			t.Errorf("ended at %d after %d calls, %v", last, calls, err)
 		}
 	}

@@ -131,7 +131,7 @@ func (b *builder) buildHTTP(h *house) error {
 	h.http, err = gateway.NewHTTP(gateway.HTTPOptions{
 		Engine: b.engine, Book: b.book, Hasher: b.hasher, Authenticate: b.authenticate,
 		Ready: b.checks, Metrics: b.metrics, Logger: b.around.log, Control: b.control, AdminKey: adminKey,
-		MaxConnections: c.MaxConnections, MaxInFlight: c.MaxInFlight, MaxWaiting: c.MaxWaiting, MaxBody: c.BodyLimit, Phone: phone, Codes: b.codes,
+		MaxConnections: c.MaxConnections, MaxInFlight: c.MaxInFlight, MaxWaiting: c.MaxWaiting, MaxBody: c.BodyLimit, Phone: phone, Codes: b.codes, Floor: b.around.floor,
 		ReadTimeout: c.ReadTimeout, WriteTimeout: c.WriteTimeout, IdleTimeout: c.IdleTimeout,
 	})
 	if err != nil {
@@ -180,7 +180,8 @@ func (b *builder) buildAdmin(h *house) (err error) {
 	}
 	h.admin, err = gateway.NewAdmin(gateway.AdminOptions{
 		Socket: b.c.adminSocket(), Import: b.importStream, Control: b.control, Reload: reload,
-		Status: func() any { return h.status(b) }, Logger: b.around.log, Metrics: b.metrics,
+		Customer: (&desk{b.registry, b.book, b.engine, b.phones.store, b.phones.keys, b.codes.Origin}).act,
+		Status:   func() any { return h.status(b) }, Logger: b.around.log, Metrics: b.metrics,
 	})
 	if err != nil {
 		return bindError("admin.socket", b.c.adminSocket(), err)

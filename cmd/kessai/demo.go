@@ -77,8 +77,12 @@ func (d *demo) run(ctx context.Context, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	floor, err := demoFloor()
+	if err != nil {
+		return err
+	}
 	return run(ctx, &l.Config, surroundings{
-		log: newLogger(stderr, l.Log), listen: net.Listen,
+		log: newLogger(stderr, l.Log), listen: net.Listen, floor: floor,
 		prepare: func(s *stores) error { return importSamples(ctx, s) },
 		ready: func(a addresses) error {
 			d.welcome(stdout, a)

@@ -85,7 +85,7 @@ bind, 5 store locked or damaged, 6 threshold missed.`,
 		serveCommand(), demoCommand(), importCommand(), feedCommand(), reloadCommand(),
 		refreshCommand(), validityCommand(),
 		isoCommand(), verifyCommand(), benchCommand(),
-		configCommand(), purseCommand(), versionCommand(), completionCommand(),
+		configCommand(), customerCommand(), evidenceCommand(), purseCommand(), versionCommand(), completionCommand(),
 	)
 }
 

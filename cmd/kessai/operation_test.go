@@ -48,6 +48,12 @@ func startOperation(t *testing.T) *liveGateway {
 	if out, err := exec.Command("kessai", "import", "--data", g.data, "../../configs/demo.yaml").CombinedOutput(); err != nil {
 		t.Fatalf("kessai import: %v\n%s", err, out)
 	}
+	rates, err := os.ReadFile("../../authz/rates/testdata/eurofxref-daily.xml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeTest(t, filepath.Join(dir, "eurofxref-daily.xml"), string(rates))
+	t.Setenv("KESSAI_RATES_FILE", "eurofxref-daily.xml")
 	writeTest(t, g.config, "data: kessai-data\n")
 	t.Chdir(dir)
 	g.start(t)
@@ -95,7 +101,7 @@ func TestOperationNamesWhatThereIs(t *testing.T) {
 		}
 	}
 	known := strings.Join(knownKeys(), " ") + " "
-	for _, m := range regexp.MustCompile("`((?:cache|dialogue|keys|http|log)\\.[a-z_]+)`").FindAllStringSubmatch(string(page), -1) {
+	for _, m := range regexp.MustCompile("`((?:cache|dialogue|keys|http|log|rates)\\.[a-z_]+)`").FindAllStringSubmatch(string(page), -1) {
 		if !strings.Contains(known, m[1]+" ") && m[1] != "http.tls" {
 			t.Errorf("there is no setting %s", m[1])
 		}

@@ -69,6 +69,7 @@ func (s *stores) openPhones(c *Config, m *gateway.Metrics, log *slog.Logger) (er
 	if err != nil {
 		log.Error("there are no exchange rates", "error", err)
 	}
+	m.WatchRates(p.rates.Age)
 	s.phones = p
 	return nil
 }
@@ -157,7 +158,7 @@ func (b *builder) buildPhones(l net.Listener) (*gateway.PhoneOptions, error) {
 	}
 	return &gateway.PhoneOptions{
 		Service: service, Store: b.phones.store, Keys: keys, Push: b.phones.push, Account: b.account,
-		Origin: origin, Framed: b.around.framed, Tries: b.c.Phone.Tries, DayTries: b.c.Phone.DayTries,
+		Origin: origin, Framed: b.around.floor != nil, Tries: b.c.Phone.Tries, DayTries: b.c.Phone.DayTries,
 	}, nil
 }
 

@@ -60,7 +60,7 @@ type surroundings struct {
 	again  func() (*loaded, error) // reads the configuration again; nil: it cannot be
 	hangUp <-chan os.Signal        // asks for that; may be nil
 
-	framed  bool                  // pages of its own may show the phone's pages in frames
+	floor   *gateway.FloorOptions // the demo's shop floor; nil: there is none
 	prepare func(*stores) error   // does something to the stores before anyone can ask; may be nil
 	ready   func(addresses) error // told once everybody can ask; may be nil
 }

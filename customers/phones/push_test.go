@@ -289,7 +289,7 @@ func TestBrowser_PushIsDecrypted(t *testing.T) {
 	if out := <-told; out != PushFailed {
 		t.Errorf("another key: %s", out)
 	}
-	post(t, base+"/expire-subscription/"+made.Data.ClientHash, nil, nil)
+	post(t, base+"/expire-subscription/"+made.Data.ClientHash, struct{}{}, nil)
 	p.Ask("suzuki", h.now.Add(time.Minute))
 	if out := <-told; out != PushGone {
 		t.Errorf("expired: %s", out)

@@ -14,7 +14,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"kessai"
 	"kessai/store"
 )
 
@@ -52,7 +51,9 @@ func TestTheStoreSurvivesReopening(t *testing.T) {
 	}
 	*h.store = Store{lock: again.lock, db: again.db, seed: again.seed}
 	after, err := h.store.read("suzuki")
-	if diff := cmp.Diff(before, after, cmp.Comparer(func(a, b kessai.Secret) bool { return a == b })); diff != "" || err != nil {
+	was, _ := json.Marshal(before)
+	is, _ := json.Marshal(after)
+	if diff := cmp.Diff(string(was), string(is)); diff != "" || err != nil || after.Devices[0].Push.Endpoint != sub.Endpoint {
 		t.Errorf("%v (-before +after):\n%s", err, diff)
 	}
 	if _, err := h.Session(p.token); err != nil {

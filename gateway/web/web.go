@@ -2,8 +2,8 @@
 //
 // What it is for: keeping HTML, CSS and JavaScript as what they are. What it is
 // not for: filling them in or serving them; package gateway does that. Start
-// reading with docs.html for the API page and with phone/app.js for the customer's
-// phone. The folder browser holds the tests that look at the pages with a real
+// reading with docs.html for the API page, with phone/app.js for the customer's phone, and
+// with floor/floor.js for the demo's shop floor. The folder browser holds the tests that look at the pages with a real
 // browser.
 package web
 
@@ -25,3 +25,9 @@ var DocsCSS string
 //
 //go:embed phone
 var Phone embed.FS
+
+// Floor is the shop floor of the demo: the folder floor, which belongs at the path
+// /demo/ with index.html as its page.
+//
+//go:embed floor
+var Floor embed.FS

@@ -192,6 +192,41 @@ func TestLinesFit(t *testing.T) {
 	}
 }
 
+// TestUnsigned: a payment that nobody had to confirm has a receipt, too, also
+// without items or with cash handed over.
+func TestUnsigned(t *testing.T) {
+	r := coffee()
+	r.Sale.Customer, r.Sale.Items, r.Medium = "", nil, "****4242"
+	without, err := r.Text(32, receipt.English)
+	if err != nil || strings.Contains(without, "Customer") || !strings.Contains(without, "1,470 JPY") {
+		t.Errorf("%v\n%s", err, without)
+	}
+	r = coffee()
+	r.Sale.Total.Value += 5000
+	if with, err := r.Text(32, receipt.English); err != nil || !strings.Contains(with, "6,470 JPY") {
+		t.Errorf("%v\n%s", err, with)
+	}
+}
+
+// TestRefundSaysWhereTheMoneyGoes, in both currencies, and only a part.
+func TestRefundSaysWhereTheMoneyGoes(t *testing.T) {
+	r := foreign()
+	r.Outcome = receipt.Refunded
+	r.Moved, r.MovedForeign = kessai.Amount{Value: 520, Currency: kessai.JPY}, kessai.Amount{Value: 321, Currency: kessai.EUR}
+	text, err := r.Text(42, receipt.English)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{"Total 124,496 JPY", "Given back 520 JPY", "To your account 3.21 EUR"} {
+		if !strings.Contains(strings.Join(strings.Fields(text), " "), line) {
+			t.Errorf("%q is missing in\n%s", line, text)
+		}
+	}
+	if strings.Contains(text, "From your account") || strings.Contains(text, "Nothing was paid") {
+		t.Errorf("it says more than that:\n%s", text)
+	}
+}
+
 // TestMasked: neither the customer's ID nor what a shop wrote as markup gets out.
 func TestMasked(t *testing.T) {
 	for _, r := range samples() {

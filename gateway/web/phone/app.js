@@ -74,6 +74,7 @@ async function route() {
   } catch (e) {
     if (e.status === 401) { out(); return route(); }
     view = fault(e, route);
+    view.failed = true;
   }
   if (mine !== turn) return view.stop?.();
   current?.stop?.();
@@ -145,6 +146,7 @@ let told = "";
 sales.listen(async (f) => {
   if (f?.status === 401) { out(); return route(); }
   offline = Boolean(f) && (f.code === "offline" || f.code === "slow");
+  if (!f && current?.failed) return route();
   notice();
   const text = offline ? t("offline_now") : sales.waiting().length ? t("waiting_n", { n: sales.waiting().length }) : "";
   if (text !== told) say(told = text);

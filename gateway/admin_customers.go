@@ -1,0 +1,54 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// CustomerAct is what whoever runs the gateway does about one customer, or about
+// one payment that a customer confirmed.
+type CustomerAct struct {
+	What     string // invite, devices, revoke, revoke_all, unlock or evidence
+	Customer string
+	Device   string // of revoke: a device or a passkey
+	Payment  string // of evidence
+}
+
+// ErrNoSuch says that what an act is about is not there. Errors that wrap it name
+// what that is.
+var ErrNoSuch = errors.New("not found")
+
+// actTime bounds one act: it is a look-up and a write.
+const actTime = 30 * time.Second
+
+func (a *Admin) serveCustomer(w http.ResponseWriter, r *http.Request) {
+	if a.o.Customer == nil {
+		http.Error(w, "this gateway asks no customers", http.StatusConflict)
+		return
+	}
+	q := r.URL.Query()
+	act := CustomerAct{What: q.Get("what"), Customer: q.Get("customer"), Device: q.Get("device"), Payment: q.Get("payment")}
+	ctx, cancel := context.WithTimeout(r.Context(), actTime)
+	defer cancel()
+	answer, err := a.o.Customer(ctx, act)
+	a.o.Logger.Info("customer", "what", act.What, "customer", act.Customer, "device", act.Device, "payment", act.Payment, "error", err)
+	switch {
+	case errors.Is(err, ErrNoSuch):
+		http.Error(w, err.Error(), http.StatusNotFound)
+	case err != nil:
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+	default:
+		show(w, answer)
+	}
+}
+
+// AdminCustomer has the gateway behind the socket do something about a customer,
+// and gives its answer, as JSON. An [*AdminRefused] means that it was not done.
+func AdminCustomer(ctx context.Context, socket string, act CustomerAct) (json.RawMessage, error) {
+	q := url.Values{"what": {act.What}, "customer": {act.Customer}, "device": {act.Device}, "payment": {act.Payment}}
+	return adminAsk(ctx, http.MethodPost, socket, "/customer?"+q.Encode())
+}
