@@ -70,8 +70,8 @@ func fill[T ~string | ~[]byte](dst []byte, s T) bool {
 		if s[i] <= ' ' && (s[i] != ' ' || i == 0) || s[i] > '~' {
 			return false
 		}
-		dst[i] = s[i]
 	}
+	copy(dst, s[:n])
 	return true
 }
 

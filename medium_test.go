@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"testing"
@@ -167,6 +168,72 @@ func TestMediumHasher(t *testing.T) {
 		if n := testing.AllocsPerRun(1000, func() { h.Medium(p) }); n != 0 {
 			t.Errorf("%v allocations for each number; want none", n)
 		}
+	}
+}
+
+// TestMediumIsAnHMAC compares with crypto/hmac, for numbers and keys of every length.
+func TestMediumIsAnHMAC(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for bytes := kessai.MinKeyBytes; bytes <= 2*sha256.BlockSize+1; bytes++ {
+		key := make([]byte, bytes)
+		for i := range key {
+			key[i] = byte(rng.Uint32())
+		}
+		h, err := kessai.NewMediumHasher(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n := 1; n <= 19; n++ {
+			digits := digits(rng, n)
+			p, _ := kessai.ParsePAN(digits)
+			mac := hmac.New(sha256.New, key)
+			mac.Write(digits)
+			if id := h.Medium(p); [16]byte(mac.Sum(nil)) != id {
+				t.Fatalf("a key of %d bytes, %d digits: another ID", bytes, n)
+			}
+		}
+	}
+}
+
+func digits(rng *rand.Rand, n int) []byte {
+	d := make([]byte, n)
+	for i := range d {
+		d[i] = '0' + byte(rng.IntN(10))
+	}
+	return d
+}
+
+// TestLuhnAsTheStandardSaysIt adds up the digits one at a time.
+func TestLuhnAsTheStandardSaysIt(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	good := 0
+	for i := range 100_000 {
+		number := digits(rng, 12+i%8)
+		sum := 0
+		for i, c := range number {
+			d := int(c - '0')
+			if (len(number)-i)%2 == 0 {
+				d = d*2/10 + d*2%10
+			}
+			sum += d
+		}
+		p, err := kessai.ParsePAN(number)
+		if (err == nil) != (sum%10 == 0) || p.Reveal() != string(number) {
+			t.Fatalf("%d digits whose sum is %d: %v", len(number), sum, err)
+		}
+		if err == nil {
+			good++
+		}
+		at, wrong := i%len(number), byte(rng.Uint32())
+		if wrong < '0' || wrong > '9' {
+			number[at] = wrong
+			if p, err := kessai.ParsePAN(number); err == nil || !p.IsZero() {
+				t.Fatalf("byte %#x is taken for digit %d of %d", wrong, at, len(number))
+			}
+		}
+	}
+	if good < 5_000 {
+		t.Errorf("only %d numbers were good", good)
 	}
 }
 

@@ -38,11 +38,16 @@ type Facts struct {
 // merchant of the terminal, the medium of the hold that is to be raised, the
 // medium that the dialogue is about.
 func (e *Engine) judge(r *Request) (f Facts) {
-	if r.Dialogue == nil && e.recall(r, &f, nil) == (unknown{}) {
-		return f
-	}
-	e.inquire(r, &f)
+	e.learn(r, &f)
 	return f
+}
+
+// learn is judge for facts that are nobody's yet.
+func (e *Engine) learn(r *Request, f *Facts) {
+	if r.Dialogue == nil && e.recall(r, f, nil) == (unknown{}) {
+		return
+	}
+	e.inquire(r, f)
 }
 
 // unknown are those whom memory cannot tell anything about in its mode; zero
@@ -56,27 +61,26 @@ type unknown struct {
 // (nil: nothing). It says who is still to be asked about.
 func (e *Engine) recall(r *Request, f *Facts, told *told) (who unknown) {
 	s := e.valid.Load()
-	var known bool
-	if f.Terminal, known = s.Terminal(r.Terminal); !known {
+	if !s.ReadTerminal(&f.Terminal, r.Terminal) {
 		f.Terminal, who.terminal = told.terminal(r.Terminal)
 	}
 	if r.Merchant.IsZero() {
 		r.Merchant = f.Terminal.Merchant
 	}
 	f.KnownMerchant = s.HasMerchant(r.Merchant)
-	f.Stale = e.stale(r.Received.Sub(s.Loaded()))
+	f.Stale = e.stale(s, r.Received)
 	medium := r.Medium
 	if r.Kind == kessai.Increment && (medium.IsZero() || r.Terminal.IsZero()) && who.terminal.IsZero() {
 		hold, _ := e.book.Find(r.original(e.o.Acquirer))
 		medium = hold.Medium
 		if r.Terminal.IsZero() {
 			r.Terminal = hold.Terminal
-			if f.Terminal, known = s.Terminal(r.Terminal); !known {
+			if !s.ReadTerminal(&f.Terminal, r.Terminal) {
 				f.Terminal, who.terminal = told.terminal(r.Terminal)
 			}
 		}
 	}
-	if f.Medium, known = s.Medium(medium); !known {
+	if !s.ReadMedium(&f.Medium, &medium) {
 		f.Medium, who.medium = told.medium(medium)
 	}
 	return who

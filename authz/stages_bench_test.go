@@ -62,7 +62,7 @@ func BenchmarkJudge(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			r := next()
-			e.Expect(r) // as Authorize does
+			e.Expect(r.Terminal, r.Medium) // as Authorize does
 			if f := e.judge(r); f.Medium.Status != cache.MediumActive || f.Terminal.Status != cache.TerminalRegistered {
 				b.Fatal("a card or a terminal is not known")
 			}

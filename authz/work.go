@@ -39,7 +39,7 @@ const maxKept = 256
 
 func (e *Engine) begin(asks []Ask) *work {
 	for i := range asks {
-		e.Expect(&asks[i].Request)
+		e.Expect(asks[i].Request.Terminal, asks[i].Request.Medium)
 	}
 	w := e.work.Get().(*work)
 	w.e, w.last = e, time.Now()

@@ -123,20 +123,36 @@ func (s *Snapshot) Mode() Mode { return s.mode }
 // MediumUnknown, where the registry has none. Where known is false, memory cannot
 // tell, and the registry has to be asked.
 func (s *Snapshot) Medium(id kessai.MediumID) (m Medium, known bool) {
+	known = s.ReadMedium(&m, &id)
+	return m, known
+}
+
+// ReadMedium is [Snapshot.Medium] for those who judge: it puts the facts where they
+// are to be, and nothing there where memory cannot tell.
+func (s *Snapshot) ReadMedium(m *Medium, id *kessai.MediumID) (known bool) {
 	if !s.mode.hasMedia() {
-		return Medium{}, false
+		return false
 	}
-	return s.media.find(&id), true
+	s.media.read(m, id)
+	return true
 }
 
 // Terminal gives the facts about a terminal; the zero Terminal, whose status is
 // TerminalUnknown, where the registry has none. Where known is false, memory
 // cannot tell, and the registry has to be asked.
 func (s *Snapshot) Terminal(id kessai.TerminalID) (t Terminal, known bool) {
+	known = s.ReadTerminal(&t, id)
+	return t, known
+}
+
+// ReadTerminal is to [Snapshot.Terminal] what [Snapshot.ReadMedium] is to
+// [Snapshot.Medium].
+func (s *Snapshot) ReadTerminal(t *Terminal, id kessai.TerminalID) (known bool) {
 	if !s.mode.hasTerminals() {
-		return Terminal{}, false
+		return false
 	}
-	return s.terminals.find(id), true
+	*t = *s.terminals.find(id)
+	return true
 }
 
 // Suspect reports, in mode filter, whether the medium may be one that is not
@@ -145,7 +161,7 @@ func (s *Snapshot) Terminal(id kessai.TerminalID) (t Terminal, known bool) {
 // not registered, or has expired since: before anything is carried out, the
 // registry is asked about every medium. In the other modes nothing is suspect.
 func (s *Snapshot) Suspect(id kessai.MediumID) bool {
-	return s.mode == Filter && (s.filter.has(&id) || s.media.find(&id).Status != MediumUnknown)
+	return s.mode == Filter && (s.filter.has(&id) || s.media.status(&id) != MediumUnknown)
 }
 
 // Expect says that terminal and medium are about to be looked up; either may be

@@ -100,26 +100,35 @@ func (p *hashed) search(id *kessai.MediumID) (l, slot int, ok bool) {
 	}
 }
 
-func (t *table) find(id *kessai.MediumID) Medium {
+// read puts the facts about a medium into m.
+func (t *table) read(m *Medium, id *kessai.MediumID) {
 	if t == nil {
-		return Medium{}
+		*m = Medium{}
+		return
 	}
 	p := &t.parts[id[0]]
 	if p.fresh != nil {
 		if l, slot, ok := p.fresh.search(id); ok {
-			return t.facts(p.fresh, l, slot)
+			t.facts(m, p.fresh, l, slot)
+			return
 		}
 	}
 	if l, slot, ok := p.base.search(id); ok {
-		return t.facts(&p.base, l, slot)
+		t.facts(m, &p.base, l, slot)
+		return
 	}
-	return Medium{}
+	*m = Medium{}
 }
 
-// facts are copied field by field, because that leaves them in registers.
-func (t *table) facts(p *hashed, l, slot int) Medium {
-	f := &t.profiles[p.profile(l, slot)]
-	return Medium{Status: f.Status, Expiry: f.Expiry, Allowed: f.Allowed, Account: p.lines[l].account[slot], Limits: f.Limits}
+func (t *table) status(id *kessai.MediumID) MediumStatus {
+	var m Medium
+	t.read(&m, id)
+	return m.Status
+}
+
+func (t *table) facts(m *Medium, p *hashed, l, slot int) {
+	*m = t.profiles[p.profile(l, slot)]
+	m.Account = p.lines[l].account[slot]
 }
 
 // expect fetches the line of a medium, and the one where it is if that is full.

@@ -34,7 +34,7 @@ func (t *table) with(changes []MediumChange) *table {
 
 // put writes a change into a part that is the table's own.
 func (t *table) put(p *part, c *MediumChange) {
-	if t.find(&c.ID).Status != MediumUnknown {
+	if t.status(&c.ID) != MediumUnknown {
 		t.size--
 	}
 	facts := c.Facts

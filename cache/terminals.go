@@ -69,12 +69,14 @@ func (t *terminals) expect(id kessai.TerminalID) {
 	}
 }
 
-func (t *terminals) find(id kessai.TerminalID) Terminal {
+var noTerminal Terminal
+
+func (t *terminals) find(id kessai.TerminalID) *Terminal {
 	if t == nil || id.IsZero() {
-		return Terminal{}
+		return &noTerminal
 	}
 	_, s := t.search(id)
-	return s.t
+	return &s.t
 }
 
 func (t *terminals) len() int {

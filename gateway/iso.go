@@ -140,6 +140,9 @@ func NewISO(o ISOOptions) (*ISO, error) {
 		mapper: newISOMapper(o.Hasher, o.Acquirer),
 		conns:  make(map[*isoConn]struct{}),
 	}
+	if o.Engine != nil {
+		s.mapper.expect = o.Engine.Expect
+	}
 	s.pool.New = func() any { return new(isoBatch) }
 	s.codecs.New = func() any { return new(isoCodec) }
 	s.ctx, s.kill = context.WithCancel(context.Background())

@@ -88,7 +88,7 @@ func TestISO_FirstAnswerShowsWhatToCompare(t *testing.T) {
 	id := awaitID(t, w, 1)
 	until(t, "the repeat waits", func() bool { return w.engine.PhoneStats().Watching == 1 })
 	approves(t, w.engine, id, suzuki)
-	expect(t, p.receive(), fields{0: "0211", 39: "00", 37: first[37]})
+	expect(t, p.receive(), fields{0: "0210", 39: "00", 37: first[37]})
 	expect(t, p.ask(again), fields{39: "00", 37: first[37]})
 
 	claim := isoAsks(p, "CF", "Q", "TI", time.Now().UTC().Format("20060102150405")+"-0001", "IT", "A1|1|450|Water")
@@ -124,7 +124,7 @@ func TestISO_HangUpLeavesThePaymentWaiting(t *testing.T) {
 	p.send(ask)
 	until(t, "the repeat waits", func() bool { return w.engine.PhoneStats().Watching == 1 })
 	approves(t, w.engine, id, customerOf(t, w.book, "suzuki"))
-	expect(t, p.receive(), fields{0: "0211", 39: "00", 37: id.RRN()})
+	expect(t, p.receive(), fields{0: "0210", 39: "00", 37: id.RRN()})
 }
 
 // TestISO_DrainGivesNoAnswerToWhatWaits: any answer would be wrong.

@@ -217,6 +217,7 @@ func (t *isoMapper) card(r *authz.Request, m *iso8583.Message) isoFault {
 		return badField(2, "is not made of digits")
 	}
 	r.Medium, r.Last4, r.BadPAN = t.hasher.Medium(pan), pan.Last4(), err != nil
+	t.expect(kessai.TerminalID{}, r.Medium)
 	return isoFault{}
 }
 

@@ -39,10 +39,12 @@ func missing(m *iso8583.Message, fields ...int) isoFault {
 type isoMapper struct {
 	hasher *kessai.MediumHasher
 	own    string // the gateway's acquirer ID without leading zeros
+
+	expect func(kessai.TerminalID, kessai.MediumID) // see [authz.Engine.Expect]
 }
 
 func newISOMapper(h *kessai.MediumHasher, own kessai.AcquirerID) isoMapper {
-	return isoMapper{h, strings.TrimLeft(own.String(), "0")}
+	return isoMapper{h, strings.TrimLeft(own.String(), "0"), func(kessai.TerminalID, kessai.MediumID) {}}
 }
 
 // request reads a financial message. It judges form only: what may be asked is
@@ -120,6 +122,7 @@ func (t *isoMapper) source(r *authz.Request, m *iso8583.Message) (f isoFault) {
 	if r.Terminal, err = kessai.ParseTerminalID(m.Get(41)); err != nil {
 		return badField(41, "is no terminal ID")
 	}
+	t.expect(r.Terminal, kessai.MediumID{})
 	if m.Has(42) {
 		if r.Merchant, err = kessai.ParseMerchantID(m.Get(42)); err != nil {
 			return badField(42, "is no merchant ID")

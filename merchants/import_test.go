@@ -134,7 +134,7 @@ func survive(f func()) {
 
 // killBatch is the number of records that an import which is killed writes at a
 // time: few, so that there are many steps to be killed at.
-const killBatch = 6
+const killBatch = 13
 
 // killedImport imports the demo file, a few records at a time, and is killed at
 // the n-th step, whose name it gives; empty where there were fewer.

@@ -131,11 +131,12 @@ func TestV12_ChangesDuringAnImportAcrossAKill(t *testing.T) {
 	file := "pan,customer,limit_single\n" + third + ",3456789012,77\n" + suzuki + ",1234567890,77\n"
 	for kill := 1; ; kill++ {
 		o := testOptions(t, t.TempDir(), newAccounts())
-		r, err := open(o, 1, func(string) {})
+		r, err := open(o, defaultBatch, func(string) {})
 		if err != nil {
 			t.Fatal(err)
 		}
 		do(t, r, "demo.yaml", demo(t))
+		r.batch = 1 // many steps to be killed at
 		var at string
 		var acknowledged customers.Status
 		changing, rest := false, kill

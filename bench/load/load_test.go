@@ -2,6 +2,7 @@ package load
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -152,9 +153,21 @@ func TestReversalsNameApprovedPurchases(t *testing.T) {
 	}
 }
 
-// TestOpenLoopKeepsItsSchedule, and a stall shows in the corrected latency of all
-// that waited behind it, though few were really under way.
+// TestOpenLoopCorrectsForAStall: a stall shows in the corrected latency of all that
+// waited behind it, though few were really under way. A machine that stalls too may
+// hide that for once, but not again and again.
 func TestOpenLoopCorrectsForAStall(t *testing.T) {
+	why := ""
+	for try := 0; try == 0 || why != "" && try < 10; try++ {
+		why = aStallShows(t)
+	}
+	if why != "" {
+		t.Error(why)
+	}
+}
+
+// aStallShows says why it does not; nothing where it does.
+func aStallShows(t *testing.T) (why string) {
 	const rate, stall = 400, 300 * time.Millisecond
 	s := &server{}
 	s.before = func(n uint64) {
@@ -164,18 +177,21 @@ func TestOpenLoopCorrectsForAStall(t *testing.T) {
 	}
 	serve(t, s)
 	out := mustRun(t, small(s, Options{Conns: 1, Window: 8, Rate: rate, Duration: time.Second}))
-	// On a busy machine the last ones may find the window full, and are missed; but
-	// fewer than became due during the stall, which are sent after it.
-	if out.Answered+out.Missed != rate || out.Missed > rate/4 || int64(s.count.Load()) != out.Answered {
-		t.Errorf("%+v, want %d answers", out.Counts, rate)
+	if out.Answered+out.Missed != rate || int64(s.count.Load()) != out.Answered {
+		t.Fatalf("%+v, want %d answered or missed", out.Counts, rate)
 	}
 	corrected, service := time.Duration(out.Latency.ValueAtQuantile(90)), time.Duration(out.Service.ValueAtQuantile(90))
-	if corrected < stall/3 || service > corrected/2 {
-		t.Errorf("p90 %s from when they were due, %s from when they were sent: want the stall in the first alone", corrected, service)
+	switch top := time.Duration(out.Service.Max()); {
+	// The last ones may find the window full; but they are fewer than became due
+	// during the stall, which are sent after it.
+	case out.Missed > rate/4:
+		return fmt.Sprintf("%+v, want %d answers", out.Counts, rate)
+	case corrected < stall/3 || service > corrected/2:
+		return fmt.Sprintf("p90 %s from when they were due, %s from when they were sent: want the stall in the first alone", corrected, service)
+	case top < stall:
+		return fmt.Sprintf("the longest service took %s, and one took %s at least", top, stall)
 	}
-	if top := time.Duration(out.Service.Max()); top < stall {
-		t.Errorf("the longest service took %s, and one took %s at least", top, stall)
-	}
+	return ""
 }
 
 // TestOpenLoopSpreadsEvenly: each connection has its share of the schedule.

@@ -34,21 +34,41 @@ func newJudge(s *Stores, valid *cache.Cache) *judge {
 }
 
 // parties reads the two IDs, which is the part of judging before any look-up.
-func (j *judge) parties(pan, terminal []byte) (err error) {
-	j.r.Merchant = kessai.MerchantID{}
-	if j.r.Terminal, err = kessai.ParseTerminalID(terminal); err != nil {
+func (j *judge) parties(r *authz.Request, pan, terminal []byte) error {
+	if err := j.terminal(r, terminal); err != nil {
 		return err
 	}
-	number, err := kessai.ParsePAN(pan)
-	j.r.Medium = j.hasher.Medium(number)
+	return j.medium(r, pan)
+}
+
+// expected is parties with what is known of them on its way: of the terminal while
+// the card number is hashed.
+func (j *judge) expected(r *authz.Request, pan, terminal []byte) error {
+	if err := j.terminal(r, terminal); err != nil {
+		return err
+	}
+	j.engine.Expect(r.Terminal, kessai.MediumID{})
+	err := j.medium(r, pan)
+	j.engine.Expect(kessai.TerminalID{}, r.Medium)
+	return err
+}
+
+func (j *judge) terminal(r *authz.Request, id []byte) (err error) {
+	r.Merchant = kessai.MerchantID{}
+	r.Terminal, err = kessai.ParseTerminalID(id)
+	return err
+}
+
+func (j *judge) medium(r *authz.Request, number []byte) error {
+	pan, err := kessai.ParsePAN(number)
+	r.Medium = j.hasher.Medium(pan)
 	return err
 }
 
 // full gives the verdict that a transaction gets: memory, and the registry for
 // what memory lacks.
 func (j *judge) full(q *question) (kessai.ResponseCode, bool, error) {
-	err := j.parties(q.pan[:], q.terminal[:])
-	j.engine.Expect(&j.r)
+	err := j.expected(&j.r, q.pan[:], q.terminal[:])
 	return j.engine.Judge(&j.r), true, err
 }
 
@@ -64,13 +84,11 @@ type several struct {
 
 func (s *several) full(qs []question) (wrong int, err error) {
 	for i := range qs {
-		if e := s.parties(qs[i].pan[:], qs[i].terminal[:]); e != nil {
+		r := &s.all[i]
+		r.Kind, r.Received = s.r.Kind, s.r.Received
+		if e := s.expected(r, qs[i].pan[:], qs[i].terminal[:]); e != nil {
 			err = e
 		}
-		s.all[i] = s.r
-	}
-	for i := range qs {
-		s.engine.Expect(&s.all[i])
 	}
 	for i := range qs {
 		if s.engine.Judge(&s.all[i]) != qs[i].want {
@@ -82,7 +100,7 @@ func (s *several) full(qs []question) (wrong int, err error) {
 
 // early gives the answer that opens a dialogue: from memory alone.
 func (j *judge) early(q *question) (kessai.ResponseCode, bool, error) {
-	err := j.parties(q.pan[:], q.terminal[:])
+	err := j.expected(&j.r, q.pan[:], q.terminal[:])
 	code, sure := j.engine.JudgeEarly(&j.r)
 	if code == kessai.NoReasonToDecline {
 		code = kessai.Approved
@@ -92,7 +110,7 @@ func (j *judge) early(q *question) (kessai.ResponseCode, bool, error) {
 
 // ask asks the registry for everything, every time.
 func (j *judge) ask(q *question) (kessai.ResponseCode, bool, error) {
-	if err := j.parties(q.pan[:], q.terminal[:]); err != nil {
+	if err := j.parties(&j.r, q.pan[:], q.terminal[:]); err != nil {
 		return 0, false, err
 	}
 	var f authz.Facts
@@ -110,7 +128,7 @@ func (j *judge) by(f *authz.Facts) kessai.ResponseCode {
 
 // name only reads the two IDs.
 func (j *judge) name(q *question) (kessai.ResponseCode, bool, error) {
-	return q.want, true, j.parties(q.pan[:], q.terminal[:])
+	return q.want, true, j.parties(&j.r, q.pan[:], q.terminal[:])
 }
 
 // reader judges whole messages: a request to verify a card, as it comes off the
@@ -146,7 +164,6 @@ func (r *reader) message(q *question) (kessai.ResponseCode, bool, error) {
 	if err := r.dialect.Decode(&r.m, r.frame); err != nil {
 		return 0, false, err
 	}
-	err := r.parties(r.m.Get(2), r.m.Get(41))
-	r.engine.Expect(&r.r)
+	err := r.expected(&r.r, r.m.Get(2), r.m.Get(41))
 	return r.engine.Judge(&r.r), true, err
 }

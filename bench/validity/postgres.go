@@ -193,7 +193,7 @@ func append64(b []byte, v uint64) []byte {
 func (pg *Postgres) asker(ctx context.Context, j *judge, conn int) ask {
 	c, binaryForm := pg.conns[conn], []int16{1}
 	return func(q *question) (kessai.ResponseCode, bool, error) {
-		if err := j.parties(q.pan[:], q.terminal[:]); err != nil {
+		if err := j.parties(&j.r, q.pan[:], q.terminal[:]); err != nil {
 			return 0, false, err
 		}
 		r := c.ExecPrepared(ctx, prepared, [][]byte{j.r.Medium[:], j.r.Terminal[:]}, binaryForm, binaryForm)

@@ -45,10 +45,13 @@ var notOverJSON = map[kessai.ResponseCode]bool{
 func wanted() (all []string) {
 	for _, wire := range []ledger.Wire{ledger.WireISO, ledger.WireJSON} {
 		for _, k := range kessai.Kinds() {
+			if k.OfCustomer() { // nobody can ask for it over a wire
+				continue
+			}
 			all = append(all, fmt.Sprintf("%s: %s is approved", wire, k))
 		}
 		for _, code := range kessai.ResponseCodes() {
-			if wire == ledger.WireISO || !notOverJSON[code] {
+			if code != kessai.WrongProof && (wire == ledger.WireISO || !notOverJSON[code]) {
 				all = append(all, fmt.Sprintf("%s: %s is heard", wire, code))
 			}
 		}
@@ -67,6 +70,12 @@ func wanted() (all []string) {
 	}
 	for n := range 13 {
 		all = append(all, fmt.Sprintf("step V-%d", n+1))
+	}
+	for n := range 14 {
+		all = append(all, fmt.Sprintf("step P-%d", n+1))
+	}
+	for _, code := range strings.Fields("00 12 25 51 55 75") {
+		all = append(all, "phone: "+code+" is heard")
 	}
 	return append(all, "json: a stored answer is heard", "problem dialogue_not_found")
 }

@@ -57,6 +57,25 @@
 // or say=NAME has the terminal send what the medium said before, something else
 // than it said, or what another medium says.
 //
+// And about payments that customers confirm on their phones (docs/PHONE.md):
+//
+//	purchase 450 confirm=phone customer=suzuki items=2000000000015|1
+//	purchase 450 confirm=claim items=A1|2|120|Water,B1|1 ref=one
+//	pre-auth 170 confirm=claim     what a vending machine holds until it is claimed
+//	wait coffee 60s                only over JSON; watch coffee listens to its events
+//	cancel of=coffee               only over JSON
+//
+// An item is code|quantity|price|name; over ISO 8583, confirm=number is the form that
+// shows a number at once. ref=NAME is the terminal's own name for the sale; one that
+// begins with old-, early- or odd- is not right. The customers are suzuki, sato, euro
+// (whose account is in EUR), third (who has no phone) and nobody, and this is what
+// they do on their phones:
+//
+//	suzuki looks      opens      hears      counts
+//	suzuki approves of=coffee      with=passkey; without of=, the first that waits
+//	suzuki mistypes of=coffee      suzuki cancels of=coffee      suzuki claims of=drink
+//	suzuki signs-in                suzuki mistypes-to-sign-in    suzuki is-unlocked
+//
 // Words behind these: as=NAME lets the transaction be spoken of later; of=NAME
 // (or of=NUMBER) names the original, over ISO 8583 by=request (DE90, the rule) or
 // by=rrn (DE37 with DE38); terminal=, merchant=, currency= and expiry= change what
@@ -84,7 +103,9 @@
 //	change       and a line of a feed, in which @suzuki is a card's number
 //	slow-registry 5s           a look-up in the registry takes so long
 //	registry offline           look-ups fail; registry online: not any more
+//	gateway phone=2m max-asked=3 max-waiting=100 item-prices=must-match rates=none
 //	dialogues    how many are open
+//	waiting      how many payments wait for their customers, and who waits for them
 //	account customer/1234567890         a balance
 //	medium suzuki                       what is on it
 //	book         what the book holds

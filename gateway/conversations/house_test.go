@@ -34,6 +34,9 @@ type settings struct {
 	maxInFlight int           // messages on the ISO 8583 listener
 	mode        cache.Mode    // what is kept in memory
 	dialogue    authz.DialogueOptions
+	phone       authz.PhoneOptions
+	mustMatch   bool // the shops sell at the prices of the item file only
+	noRates     bool // no rates are known
 	now         func() time.Time
 }
 
@@ -48,6 +51,7 @@ type house struct {
 
 	slow    atomic.Int64 // how long one look-up in the registry takes, in nanoseconds
 	offline atomic.Bool  // it fails
+	pushed  atomic.Int64 // how often a phone was called
 
 	served sync.WaitGroup
 	errs   chan error
@@ -94,21 +98,25 @@ func (h *house) build(o settings, hasher *kessai.MediumHasher, valid *cache.Cach
 		return err
 	}
 	metrics := gateway.NewMetrics(gateway.MetricsOptions{Book: h.book.Stats, Cache: valid})
+	asked, err := h.phones(o)
+	if err != nil {
+		return err
+	}
 	h.engine = authz.New(h.book, valid, authz.Options{
 		Acquirer: acquirer, HoldFor: o.hold, MaxAge: o.maxAge, Observe: metrics.Stage,
 		Registry: h.asked(gateway.Registry(h.registry, metrics, slog.New(slog.DiscardHandler))), Dialogue: o.dialogue,
-		Purse: authz.PurseOptions{Master: purses, Most: purseMost},
+		Purse: authz.PurseOptions{Master: purses, Most: purseMost}, Phone: asked,
 	})
 	h.gate.engine = h.engine
 	h.iso, err = gateway.NewISO(gateway.ISOOptions{
 		Authorize: h.gate.authorize, Engine: h.engine, Hasher: hasher, Acquirer: acquirer, Metrics: metrics,
-		RequireSignOn: o.signOn, MaxInFlight: o.maxInFlight, Now: o.now,
+		RequireSignOn: o.signOn, MaxInFlight: o.maxInFlight, Now: o.now, Codes: codes(),
 	})
 	if err != nil {
 		return err
 	}
 	h.http, err = gateway.NewHTTP(gateway.HTTPOptions{
-		Engine: h.engine, Book: h.book, Hasher: hasher, Metrics: metrics, Now: o.now,
+		Engine: h.engine, Book: h.book, Hasher: hasher, Metrics: metrics, Now: o.now, Codes: codes(),
 		Authenticate: func(key kessai.Secret) (kessai.MerchantID, bool) {
 			m, ok := h.registry.MerchantByAPIKey(key)
 			return m.ID, ok

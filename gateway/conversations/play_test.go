@@ -37,9 +37,12 @@ type play struct {
 
 	tills   map[string]*till
 	shops   map[string]*shop
+	people  map[string]*person    // customers with phones
 	media   map[string]*carrier   // media that carry e-money, by the names of their cards
 	said    map[string]*utterance // by the name that as= gave
 	waiting map[string]chan answer
+
+	references map[string]string // of sales, by the names that stories call them
 }
 
 // utterance is something that was said and may be spoken of later.
@@ -59,6 +62,7 @@ type ask func() answer
 // answer is what was heard.
 type answer struct {
 	who, text, numbers, tail string // numbers are RRN and approval code
+	page                     string // what is to be printed
 	brief                    string // what both wires say in the same way; empty where there is no payment
 	id                       kessai.TxID
 	dialogue                 string // the number of the one that was opened
@@ -78,14 +82,23 @@ func brief(code string, reversal bool, amount int64) string {
 }
 
 func (a answer) line() string {
-	return fmt.Sprintf("%s +%v %s\n", a.who, a.after, strings.Join(strings.Fields(a.text+" "+a.numbers+" "+a.tail), " "))
+	line := fmt.Sprintf("%s +%v %s\n", a.who, a.after, strings.Join(strings.Fields(a.text+" "+a.numbers+" "+a.tail), " "))
+	for row := range strings.Lines(a.page) {
+		line += strings.TrimRight("| "+row, " \n") + "\n"
+	}
+	return line
 }
 
 func newPlay(t *testing.T, dir string, seen *coverage) *play {
-	return &play{
+	p := &play{
 		t: t, dir: filepath.Join(dir, "0"), seen: seen, o: settings{hold: 30 * time.Second},
+		people: make(map[string]*person), references: make(map[string]string),
 		tills: newTills(), shops: newShops(), media: make(map[string]*carrier), said: make(map[string]*utterance), waiting: make(map[string]chan answer),
 	}
+	for name := range people {
+		p.people[name] = &person{name: name}
+	}
+	return p
 }
 
 // end stops the gateway, and has its book checked from the first block to the
@@ -193,6 +206,9 @@ func (p *play) ask(w words) (ask, error) {
 	if s, ok := p.shops[w.who]; ok {
 		return p.shopAsks(s, w)
 	}
+	if one, ok := p.people[w.who]; ok {
+		return p.personAsks(one, w)
+	}
 	return nil, errors.New("nobody of that name is here, and nothing of that name happens")
 }
 
@@ -281,6 +297,9 @@ func (p *play) surroundings(w words) (out string, ok bool, err error) {
 		return "", true, nil
 	case "change":
 		return p.change(w.verb + " " + w.rest), true, nil
+	case "waiting":
+		s := p.house.engine.PhoneStats()
+		return fmt.Sprintf("%d payments wait, %d wait for them, phones were called %d times\n", s.Waiting, s.Watching, p.house.pushed.Load()), true, nil
 	case "dialogues":
 		return fmt.Sprintf("%d open\n", p.house.engine.Dialogues()), true, nil
 	case "account":
@@ -323,7 +342,10 @@ func (p *play) settings(words []string) (err error) {
 		case "max-in-flight":
 			p.o.maxInFlight, e = strconv.Atoi(value)
 		default:
-			e = fmt.Errorf("the gateway has no setting %s", name)
+			var known bool
+			if known, e = p.o.setPhone(name, value); !known {
+				e = fmt.Errorf("the gateway has no setting %s", name)
+			}
 		}
 		err = errors.Join(err, e)
 	}

@@ -41,7 +41,7 @@ var jsonKinds = map[string]kessai.Kind{
 
 // jsonVerbs are the words that are about a payment, with the route below it.
 var jsonVerbs = map[string]string{
-	"increment": "increment", "complete": "capture", "release": "release", "refund": "refund", "reverse": "reverse",
+	"cancel": "cancel", "increment": "increment", "complete": "capture", "release": "release", "refund": "refund", "reverse": "reverse",
 }
 
 // shopAsks makes ready what a merchant says.
@@ -76,6 +76,13 @@ func (p *play) call(s *shop, w words) (c call, err error) {
 			c.key, body = key[len("key="):], rest
 		}
 		c.body = p.withIDs(body)
+	case "wait", "watch":
+		name, long, _ := strings.Cut(w.rest, " ")
+		path := "/v1/payments/$" + name + "/events"
+		if w.verb == "wait" {
+			path = "/v1/payments/$" + name + "?wait=" + long
+		}
+		return call{method: "GET", path: p.withIDs(path)}, nil
 	case "show":
 		return call{method: "GET", path: p.withIDs("/v1/payments/$" + w.rest)}, nil
 	case "list":
@@ -133,7 +140,7 @@ func (p *play) payment(s *shop, w words) (c call, err error) {
 		body["replacement_amount"] = map[string]any{"value": leaving, "currency": currency}
 	}
 	talk, err := p.dialogue(w)
-	if err != nil {
+	if err = errors.Join(err, p.confirmMembers(w, body)); err != nil {
 		return c, err
 	}
 	c.path = "/v1/payments"
@@ -215,7 +222,11 @@ func (p *play) roundTrip(s *shop, c call) (*http.Response, []byte, error) {
 }
 
 func send(conn net.Conn, r *http.Request) (*http.Response, []byte, error) {
-	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+	wait := patience
+	if strings.Contains(r.URL.RequestURI(), "wait=") || strings.HasSuffix(r.URL.Path, "/events") {
+		wait = longPatience
+	}
+	if err := conn.SetDeadline(time.Now().Add(wait)); err != nil {
 		return nil, nil, err
 	}
 	if err := r.Write(conn); err != nil {
@@ -247,6 +258,9 @@ type payment struct {
 	Available    *int64                `json:"available"`
 	Original     string                `json:"original"`
 	EndedBy      string                `json:"ended_by"`
+	Number       string                `json:"number"`
+	Claim        struct{ URL string }  `json:"claim"`
+	Detail       string                `json:"detail"`
 
 	Payments []payment `json:"payments"` // of a list
 
@@ -260,7 +274,18 @@ type payment struct {
 func (p *play) heardJSON(a *answer, resp *http.Response, body []byte) {
 	a.text = strconv.Itoa(resp.StatusCode)
 	var got payment
-	if len(body) == 0 {
+	switch kind, _, _ := strings.Cut(resp.Header.Get("Content-Type"), ";"); {
+	case len(body) == 0:
+		return
+	case kind == "text/plain":
+		a.page = string(body)
+		return
+	case kind == "text/event-stream":
+		for data := range strings.SplitSeq(string(body), "\n") {
+			if data, ok := strings.CutPrefix(data, "data: "); ok && json.Unmarshal([]byte(data), &got) == nil {
+				a.text += fmt.Sprintf(", %s %v %s", got.Kind, got.Status, got.ResponseCode)
+			}
+		}
 		return
 	}
 	if err := json.Unmarshal(body, &got); err != nil {
@@ -319,6 +344,12 @@ func (g *payment) words(a *answer) {
 		if n.value != 0 {
 			a.tail += fmt.Sprintf(" %s=%d", n.name, n.value)
 		}
+	}
+	if g.Number != "" {
+		a.tail += " number=" + g.Number
+	}
+	if g.Claim.URL != "" {
+		a.tail += " qr=" + g.Claim.URL
 	}
 	if g.Available != nil {
 		a.tail += fmt.Sprintf(" available=%d", *g.Available)

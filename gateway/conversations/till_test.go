@@ -72,7 +72,7 @@ func (t *till) connect(p *play) (*sim.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.client = sim.New(conn, sim.Options{Timeout: patience})
+	t.client = sim.New(conn, sim.Options{Timeout: longPatience})
 	return t.client, nil
 }
 
@@ -115,6 +115,9 @@ func (p *play) message(t *till, w words) (*iso8583.Message, error) {
 	m, err := saleMessage(s, w, of)
 	if err != nil {
 		return nil, err
+	}
+	if private := p.confirmWords(w); private != nil {
+		m.Set(48, private)
 	}
 	if mti := w.named["mti"]; mti != "" {
 		m.MTI = iso8583.MTI([]byte(mti))
@@ -237,7 +240,9 @@ func (p *play) exchange(t *till, m *iso8583.Message, said *utterance) ask {
 		began := time.Now()
 		var reply *iso8583.Message
 		if err == nil {
-			reply, err = client.Do(context.Background(), m)
+			ctx, cancel := context.WithTimeoutCause(context.Background(), patienceFor(m), sim.ErrTimeout)
+			reply, err = client.Do(ctx, m)
+			cancel()
 		}
 		a := answer{who: t.name, after: time.Since(began), said: said}
 		switch {
@@ -252,6 +257,16 @@ func (p *play) exchange(t *till, m *iso8583.Message, said *utterance) ask {
 		}
 		return a
 	}
+}
+
+// longPatience is how long a terminal waits where a customer is to decide.
+const longPatience = 150 * time.Second
+
+func patienceFor(m *iso8583.Message) time.Duration {
+	if how, ok, _ := iso8583.Private(m.Get(48), iso8583.PrivateConfirm); ok && (string(how) == "P" || m.MTI[3] == '1') {
+		return longPatience
+	}
+	return patience
 }
 
 // raw sends bytes over a connection of their own.
@@ -316,8 +331,15 @@ func (p *play) heardISO(a *answer, request, reply *iso8583.Message) {
 	if a.dialogue = sim.Dialogue(reply); a.dialogue != "" {
 		a.tail = " dialogue"
 	}
+	for _, e := range [...]struct{ tag, is string }{
+		{iso8583.PrivateNumber, "number="}, {iso8583.PrivateQR, "qr="}, {iso8583.PrivateText, "because: "},
+	} {
+		if v, ok, _ := iso8583.Private(reply.Get(48), e.tag); ok {
+			a.tail += " " + e.is + string(v)
+		}
+	}
 	if v := strings.TrimLeft(string(reply.Get(4)), "0"); v != "" {
-		a.tail = " amount=" + v
+		a.tail = " amount=" + v + a.tail
 	}
 	if b := reply.Get(54); len(b) == 20 {
 		a.tail += fmt.Sprintf(" available=%s%s", map[byte]string{'D': "-"}[b[7]], strings.TrimLeft(string(b[8:]), "0"))

@@ -88,7 +88,7 @@ function frame(view, place) {
   document.getElementById("skip").textContent = t("skip");
   document.getElementById("app").replaceChildren(
     h("header.top", {}, back(view, place), h("p.brand", {}, "Kessai"), h("div.tools", {}, lookButton(), languageChoice())),
-    h("div.notice", { id: "notice" }),
+    h("aside.notice", { id: "notice", "aria-label": t("notices"), hidden: true }),
     h("main", { id: "main", tabindex: "-1" }, view.body),
     ...(place !== undefined && !view.alone ? [bar(place)] : []),
   );
@@ -136,10 +136,12 @@ function notice() {
   if (!place || !session) return;
   const n = sales.waiting().length;
   const busy = /^(#\/?(pay\/.*)?|#invite=.*)?$/.test(location.hash);
-  place.replaceChildren(...[
+  const news = [
     offline && h("p.strip.off", {}, t("offline_now")),
     n > 0 && !busy && h("p.strip", {}, h("a", { href: n === 1 ? "#/pay/" + sales.waiting()[0].sale.id : "#/" }, t("waiting_n", { n }), icon("next"))),
-  ].filter(Boolean));
+  ].filter(Boolean);
+  place.replaceChildren(...news);
+  place.hidden = !news.length;
 }
 
 let told = "";
@@ -153,15 +155,12 @@ sales.listen(async (f) => {
 });
 
 async function start() {
-  // The page is at home in its own folder, which is also what the service worker
-  // looks after.
-  if (location.pathname === "/phone") window.history.replaceState(null, "", "/phone/" + location.hash);
   await load();
   look = (await get("look")) ?? "auto";
   wear();
   document.body.append(h("p.unseen", { id: "said", role: "status", "aria-live": "polite" }));
   addEventListener("hashchange", route);
-  navigator.serviceWorker?.register("/phone/sw.js", { scope: "/phone" }).catch(() => {}); // without it there is no push, and all else works
+  navigator.serviceWorker?.register("/phone/sw.js").catch(() => {}); // without it there is no push, and all else works
   try {
     if ((await own()).id) { // else nobody has signed in on this phone
       session = await api.get("session");

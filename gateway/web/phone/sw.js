@@ -21,9 +21,8 @@ self.addEventListener("activate", (e) => e.waitUntil(self.clients.claim()));
 // nobody pays with yesterday's page.
 self.addEventListener("fetch", (e) => {
   const url = new URL(e.request.url);
-  const name = url.pathname === "/phone" ? "/phone/" : url.pathname;
-  if (e.request.method !== "GET" || url.origin !== self.location.origin || !files.includes(name)) return;
-  e.respondWith(fresh(e.request, name));
+  if (e.request.method !== "GET" || url.origin !== self.location.origin || !files.includes(url.pathname)) return;
+  e.respondWith(fresh(e.request, url.pathname));
 });
 
 async function fresh(request, name) {

@@ -3,7 +3,7 @@ export default {
   home: "Zahlen", claim: "Scannen", history: "Verlauf", settings: "Telefon",
   look_auto: "Ansicht: wie am Telefon eingestellt", look_light: "Ansicht: hell", look_dark: "Ansicht: dunkel",
   offline_now: "Keine Verbindung. Was Sie sehen, ist vielleicht veraltet; gezahlt wird nichts.",
-  fault: "Das hat nicht geklappt",
+  notices: "Hinweise", fault: "Das hat nicht geklappt",
 
   hello: "Willkommen", hello_text: "Hier sehen Sie, was Sie bezahlen, und stimmen zu.",
   sign_in: "Anmelden", sign_in_passkey: "Mit Passkey anmelden", sign_in_to_claim: "Melden Sie sich an, um die gescannte Zahlung zu sehen.",

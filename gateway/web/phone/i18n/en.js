@@ -3,7 +3,7 @@ export default {
   home: "Pay", claim: "Scan", history: "History", settings: "Phone",
   look_auto: "Look: as this phone is set", look_light: "Look: light", look_dark: "Look: dark",
   offline_now: "No connection. What you see may be out of date; nothing is paid meanwhile.",
-  fault: "That did not work",
+  notices: "Notices", fault: "That did not work",
 
   hello: "Welcome", hello_text: "Here you see what you pay, and agree to it.",
   sign_in: "Sign in", sign_in_passkey: "Sign in with a passkey", sign_in_to_claim: "Sign in to see the payment that you scanned.",

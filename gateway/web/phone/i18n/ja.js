@@ -3,7 +3,7 @@ export default {
   home: "支払い", claim: "読み取り", history: "履歴", settings: "設定",
   look_auto: "表示：端末の設定に合わせる", look_light: "表示：ライト", look_dark: "表示：ダーク",
   offline_now: "接続がありません。表示が古い場合があります。この間に支払われることはありません。",
-  fault: "うまくいきませんでした",
+  notices: "お知らせ", fault: "うまくいきませんでした",
 
   hello: "ようこそ", hello_text: "お支払いの内容を確かめて、承認します。",
   sign_in: "ログイン", sign_in_passkey: "パスキーでログイン", sign_in_to_claim: "ログインすると、読み取ったお支払いが表示されます。",

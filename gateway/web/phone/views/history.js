@@ -1,9 +1,9 @@
 // What was paid before, and what was not.
 import * as api from "../api.js";
 import { h, isolate } from "../dom.js";
-import { clock, day, money } from "../format.js";
+import { clock, day } from "../format.js";
 import { t } from "../i18n.js";
-import { heading, reason, trouble, working } from "./parts.js";
+import { heading, reason, sum, trouble, working } from "./parts.js";
 import { kind } from "./outcome.js";
 
 export default async function () {
@@ -39,6 +39,6 @@ export default async function () {
 function line(s) {
   const what = kind(s);
   return h("li", {}, h("a", { href: "#/pay/" + s.sale.id, class: what === "approved" || what === "waiting" ? null : "void" },
-    h("span.shop", {}, isolate(s.sale.shop)), h("span.sum", {}, isolate(money(s.sale.foreign?.total ?? s.sale.total))),
+    h("span.shop", {}, isolate(s.sale.shop)), h("span.sum", {}, sum(s.sale.foreign?.total ?? s.sale.total)),
     h("span.soft", {}, clock(s.sale.time)), h("span.state", {}, t("state_" + what))));
 }

@@ -1,9 +1,9 @@
 // What waits for this phone: nothing, one payment (which is opened) or several.
 import { h, icon, isolate } from "../dom.js";
-import { left, money } from "../format.js";
+import { left } from "../format.js";
 import { t } from "../i18n.js";
 import * as sales from "../sales.js";
-import { heading } from "./parts.js";
+import { heading, sum } from "./parts.js";
 
 // A payment that waits alone is opened by itself, but once only: whoever goes
 // back from it means to.
@@ -44,7 +44,7 @@ const none = () => [h("div.empty", {}, h("div.seal", {}, icon("check")), heading
 const several = (list) => [heading(t("waiting_n", { n: list.length })),
   h("ul.cards", {}, list.map((s) => h("li", {}, h("a.card", { href: "#/pay/" + s.sale.id },
     h("span.shop", {}, isolate(s.sale.shop)),
-    h("span.sum", {}, isolate(money(s.sale.total))),
+    h("span.sum", {}, sum(s.sale.total)),
     h("span.soft", {}, t("number_short"), " ", h("strong.number", {}, isolate(s.number))),
     h("span.soft", {}, icon("clock"), h("span.unseen", {}, t("time_left") + " "), h("span", { "data-left": s.sale.id, dir: "ltr" })))))),
 ];

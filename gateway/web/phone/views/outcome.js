@@ -3,7 +3,7 @@ import { h, icon, isolate } from "../dom.js";
 import { moment, money } from "../format.js";
 import { t } from "../i18n.js";
 import * as sales from "../sales.js";
-import { heading } from "./parts.js";
+import { heading, sum } from "./parts.js";
 import { details, foreign, items } from "./shown.js";
 
 // What the terminal was told (ISO 8583 field 39) says why a payment ended without
@@ -30,7 +30,7 @@ export function outcome(shown) {
   return [h(`div.outcome.${mood}`, {},
     h("div.seal", {}, icon(sign)),
     heading(t(title)),
-    h("p.sum", {}, isolate(money(shown.sale.total))),
+    h("p.sum", {}, sum(shown.sale.total)),
     h("p.shop", {}, isolate(shown.sale.shop)),
     h("p.soft", {}, moment(shown.sale.time)),
     h("p", {}, t(`outcome_${what}_text`)),

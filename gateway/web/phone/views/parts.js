@@ -1,5 +1,6 @@
 // Parts that several views are made of.
 import { h, icon } from "../dom.js";
+import { money } from "../format.js";
 import { known, t } from "../i18n.js";
 
 export const heading = (text, attributes = {}) => h("h1", { tabindex: "-1", ...attributes }, text);
@@ -12,6 +13,9 @@ export function reason(e) {
   if (known(key)) return t(key);
   return e.status ? t("problem_other", { text: e.message }) : t("problem_here", { text: e.message });
 }
+
+// sum is an amount, written from left to right whatever stands around it.
+export const sum = (amount) => h("bdi", { dir: "ltr" }, money(amount));
 
 // trouble is a place for what went wrong, read out when it is filled.
 export function trouble() {

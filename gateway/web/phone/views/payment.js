@@ -75,7 +75,7 @@ export default async function (app, id) {
   const byPasskey = h("button.main", { type: "button", onclick: () => prove(() => approveByPasskey(shown)) }, icon("passkey"), t("pay_passkey"));
   const ways = h("div.stack", {});
   const methods = () => {
-    const can = (f) => shown.factors.includes(f);
+    const can = (f) => shown.factors?.includes(f);
     const key = can("passkey") && passkey.possible();
     byPassword.querySelector("[type=submit]").className = key ? "second" : "main";
     ways.replaceChildren(...[

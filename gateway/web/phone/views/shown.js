@@ -1,32 +1,32 @@
 // A sale as its customer reads it. Whatever the digest covers is shown: the large
 // things at once, the rest under details.
 import { h, isolate } from "../dom.js";
-import { count, decimal, moment, money, percent, plainDay } from "../format.js";
+import { count, decimal, moment, percent, plainDay } from "../format.js";
 import { t } from "../i18n.js";
-import { heading } from "./parts.js";
+import { heading, sum } from "./parts.js";
 
 // purchase reports whether the total is what is paid; else it is the most that may be.
 const purchase = ({ sale }) => sale.kind === "purchase";
 
 export const shop = ({ sale }) => heading(isolate(sale.shop), { class: "shop" });
 
-export const total = (s) => h("p.total", {}, h("span.label", {}, t(purchase(s) ? "total" : "at_most")), " ", h("strong", {}, isolate(money(s.sale.total))));
+export const total = (s) => h("p.total", {}, h("span.label", {}, t(purchase(s) ? "total" : "at_most")), " ", h("strong", {}, sum(s.sale.total)));
 
 export function foreign({ sale }) {
   if (!sale.foreign) return null;
   const { total: own, rate, date } = sale.foreign;
   return h("p.foreign", {},
-    h("span.label", {}, t("from_account")), " ", h("strong", {}, isolate(money(own))),
-    h("span.soft", {}, isolate(`1 ${sale.total.currency} = ${decimal(rate)} ${own.currency}`), " · ", t("rate_of", { date: plainDay(date) })));
+    h("span.label", {}, t("from_account")), " ", h("strong", {}, sum(own)),
+    h("span.soft", {}, h("bdi", { dir: "ltr" }, `1 ${sale.total.currency} = ${decimal(rate)} ${own.currency}`), " · ", t("rate_of", { date: plainDay(date) })));
 }
 
 export function items({ sale }) {
   if (!sale.items?.length) return h("p.soft", {}, t("no_items"));
-  const price = (value) => isolate(money({ value, currency: sale.total.currency }));
+  const price = (value) => sum({ value, currency: sale.total.currency });
   return h("table.items", {}, h("caption.unseen", {}, t("items")),
     h("thead.unseen", {}, h("tr", {}, h("th", { scope: "col" }, t("item")), h("th", { scope: "col" }, t("sum")))),
     h("tbody", {}, sale.items.map((i) => h("tr", {},
-      h("th", { scope: "row" }, isolate(i.name), h("span.soft", { dir: "ltr" }, `${count(i.quantity)} × ${money({ value: i.price, currency: sale.total.currency })}`)),
+      h("th", { scope: "row" }, isolate(i.name), h("span.soft", { dir: "ltr" }, `${count(i.quantity)} × `, price(i.price))),
       h("td", {}, price(i.quantity * i.price))))));
 }
 

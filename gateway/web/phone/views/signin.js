@@ -44,7 +44,7 @@ export default async function (app, claiming) {
       if (form.isConnected) secret.input.focus();
     },
   },
-  who, secret.place, h("details", {}, h("summary", {}, t("this_phone")), called), wrong.place,
+  who, secret.place, h("details", {}, h("summary", {}, t("phone_name")), called), wrong.place,
   h("button.main", { type: "submit" }, t("sign_in")),
   passkey.possible() && [
     h("p.or", {}, h("span", {}, t("or"))),
