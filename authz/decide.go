@@ -29,8 +29,11 @@ func Decide(r *Request, f *Facts) kessai.ResponseCode {
 			return kessai.Approved
 		}
 	}
-	if r.Confirm != nil {
+	switch {
+	case r.Confirm != nil:
 		return decideConfirm(r, f)
+	case f.Confirmed:
+		return kessai.InvalidTransaction // they were not asked about more
 	}
 	return decideMedium(r, f)
 }

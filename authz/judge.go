@@ -30,6 +30,7 @@ type Facts struct {
 	KnownMerchant bool // the merchant that the request names is registered, and not blocked
 	Stale         bool // the cache is too old to approve anything on its word
 	Unread        bool // the registry had to be asked, and could not be read
+	Confirmed     bool // the hold that is to be raised was confirmed by its customer, as it is
 	NoDialogue    bool // the request names a dialogue that is not open, or not open to it
 }
 
@@ -72,7 +73,7 @@ func (e *Engine) recall(r *Request, f *Facts, told *told) (who unknown) {
 	medium := r.Medium
 	if r.Kind == kessai.Increment && (medium.IsZero() || r.Terminal.IsZero()) && who.terminal.IsZero() {
 		hold, _ := e.book.Find(r.original(e.o.Acquirer))
-		medium = hold.Medium
+		medium, f.Confirmed = hold.Medium, hold.Asks != kessai.AsksNobody
 		if r.Terminal.IsZero() {
 			r.Terminal = hold.Terminal
 			if !s.ReadTerminal(&f.Terminal, r.Terminal) {

@@ -95,8 +95,12 @@ func (e *Engine) openRoom() {
 	e.book.OnEnded(e.ended)
 	for _, t := range e.book.Waiting() {
 		e.room.Restore(whose(&t), t.ID, time.Unix(0, t.Time))
-		if now, ok := e.book.Find(ledger.Ref{ID: t.ID}); ok && now.Status != ledger.Waiting {
+		now, ok := e.book.Find(ledger.Ref{ID: t.ID})
+		switch {
+		case ok && now.Status != ledger.Waiting:
 			e.room.End(t.ID, now)
+		case t.Customer != 0: // nobody knows whether their phone was reached before
+			e.o.Phone.Ask(t.Customer, t.ID)
 		}
 	}
 }

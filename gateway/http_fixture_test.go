@@ -40,6 +40,7 @@ type httpFixture struct {
 	url    string
 	log    *httpLog
 	client *http.Client
+	stop   func() // ends the server, then the book
 }
 
 // httpLog keeps what is logged.
@@ -73,6 +74,13 @@ func httpMust[T any](t testing.TB) func(T, error) T {
 // newHTTPFixture starts a server; change may alter its options.
 func newHTTPFixture(t testing.TB, change func(*HTTPOptions)) *httpFixture {
 	t.Helper()
+	return newHTTPFixtureOn(t, ledger.Options{Dir: t.TempDir()}, nil, change)
+}
+
+// newHTTPFixtureOn starts a server with a certain book; asks may alter how
+// customers are asked.
+func newHTTPFixtureOn(t testing.TB, book ledger.Options, asks func(*authz.PhoneOptions), change func(*HTTPOptions)) *httpFixture {
+	t.Helper()
 	// What is too large is answered and the connection closed before it is read
 	// to its end. A client that is still writing then may not see the answer, so
 	// this one has room to write every request of the tests in one go.
@@ -80,11 +88,15 @@ func newHTTPFixture(t testing.TB, change func(*HTTPOptions)) *httpFixture {
 		Transport:     &http.Transport{DisableCompression: true, WriteBufferSize: 128 << 10},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
-	f.book = httpMust[*ledger.Book](t)(ledger.Open(ledger.Options{Dir: t.TempDir()}))
+	f.book = httpMust[*ledger.Book](t)(ledger.Open(book))
 	t.Cleanup(func() { _ = f.book.Close() })
+	phone := testPhones(f.book)
+	if asks != nil {
+		asks(&phone)
+	}
 	f.hasher = httpMust[*kessai.MediumHasher](t)(kessai.NewMediumHasher(bytes.Repeat([]byte{7}, 32)))
 	f.engine = authz.New(f.book, f.registry(), authz.Options{
-		HoldFor: time.Hour, Registry: authz.Registry{Retain: f.retain}, Purse: authz.PurseOptions{Master: testPurses(t)}, Phone: testPhones(f.book),
+		HoldFor: time.Hour, Registry: authz.Registry{Retain: f.retain}, Purse: authz.PurseOptions{Master: testPurses(t)}, Phone: phone,
 	})
 	o := HTTPOptions{
 		Engine: f.engine, Book: f.book, Hasher: f.hasher,
@@ -104,7 +116,7 @@ func newHTTPFixture(t testing.TB, change func(*HTTPOptions)) *httpFixture {
 	f.url = "http://" + l.Addr().String()
 	served := make(chan error, 1)
 	go func() { served <- f.server.Serve(l) }()
-	t.Cleanup(func() {
+	f.stop = sync.OnceFunc(func() {
 		f.client.CloseIdleConnections()
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
@@ -114,7 +126,9 @@ func newHTTPFixture(t testing.TB, change func(*HTTPOptions)) *httpFixture {
 		if err := <-served; err != nil {
 			t.Errorf("Serve: %v", err)
 		}
+		_ = f.book.Close()
 	})
+	t.Cleanup(f.stop)
 	return f
 }
 

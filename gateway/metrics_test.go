@@ -56,6 +56,9 @@ func everyMetric(now time.Time) *Metrics {
 	m.iso.disconnects.WithLabelValues("idle").Inc()
 	m.iso.formatErrors.WithLabelValues("3").Inc()
 	m.iso.unanswered.WithLabelValues("outcome_unknown").Inc()
+	m.WatchPhones(func() authz.PhoneStats {
+		return authz.PhoneStats{Ended: map[authz.PhoneEnding]uint64{0: 1}, Refused: map[string]uint64{"open": 1}}
+	})
 	m.WatchRates(func() (time.Duration, bool) { return time.Hour, true })
 	return m
 }

@@ -33,9 +33,11 @@ type PhoneOptions struct {
 // phoneSide serves the pages for phones and the API behind them. docs/PHONE.md
 // describes both.
 type phoneSide struct {
-	h     *HTTP
-	o     PhoneOptions
-	files map[string]page
+	h         *HTTP
+	o         PhoneOptions
+	files     map[string]page
+	strangers *crowd
+	working   chan struct{} // holds one token for each request of a phone that is signed in
 }
 
 func newPhoneSide(h *HTTP, o PhoneOptions) (*phoneSide, error) {
@@ -46,7 +48,8 @@ func newPhoneSide(h *HTTP, o PhoneOptions) (*phoneSide, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &phoneSide{h: h, o: o}
+	most := h.o.MaxInFlight
+	p := &phoneSide{h: h, o: o, strangers: newCrowd(max(1, most/strangersShare), max(1, most/peerShare)), working: make(chan struct{}, most)}
 	p.files, err = readPages(folder)
 	return p, err
 }
@@ -83,8 +86,8 @@ func (p *phoneSide) routes() []httpRoute {
 		{"POST", "/phone/v1/claims", p.signedIn(p.claim)},
 		{"GET", "/phone/v1/history", p.signedIn(p.history)},
 		{"GET", "/phone/v1/receipts/:id", p.signedIn(p.receipt)},
-		{"GET", "/phone/v1/events", p.events},
-		{"GET", "/r/:code", p.checkReceipt},
+		{"GET", "/phone/v1/events", p.signedIn(p.events)},
+		{"GET", "/r/:code", p.open(p.checkReceipt)},
 		{"GET", phonePath, func(c *fiber.Ctx) error { return c.Redirect(phonePath+"/", fiber.StatusPermanentRedirect) }},
 		{"GET", phonePath + "/*", servePages(p.files, phonePath, p.pageHeaders)},
 	}
@@ -114,13 +117,16 @@ func (p *phoneSide) user(c *fiber.Ctx) (phoneUser, *problem) {
 	return phoneUser{in, account, currency}, nil
 }
 
+// goneIs are the problems that say themselves that something is not there.
+var goneIs = map[problemCode]bool{problemSignedOut: true, problemNotFound: true, problemNoPasskeys: true}
+
 // fault turns what the phones' service says into a problem; refused is the one for
 // what it refuses.
 func (p *phoneSide) fault(c *fiber.Ctx, err error, refused problemCode) *problem {
 	switch {
 	case errors.Is(err, phones.ErrMalformed):
 		return &problem{code: problemInvalidField, detail: "A message of the proof, a key or a signature is not of its form."}
-	case errors.Is(err, phones.ErrRefused), refused == problemSignedOut && errors.Is(err, phones.ErrGone):
+	case errors.Is(err, phones.ErrRefused), errors.Is(err, phones.ErrGone) && goneIs[refused]:
 		return &problem{code: refused}
 	case errors.Is(err, phones.ErrLocked):
 		return &problem{code: problemPasswordLocked, detail: whyLocked}

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"errors"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -93,7 +94,7 @@ func (p *phoneSide) finishAddPasskey(c *fiber.Ctx, who phoneUser) error {
 	if fault := jsonDecode(c.BodyRaw(), &body); fault != nil {
 		return fault
 	}
-	key, final, err := p.o.Service.FinishAddPasskey(c.Context(), who.Session, c.Params("try"), body.ClientFinal, []byte(body.Credential), body.Name)
+	key, final, err := p.o.Service.FinishAddPasskey(context.Background(), who.Session, c.Params("try"), body.ClientFinal, []byte(body.Credential), body.Name)
 	if err != nil {
 		return p.fault(c, err, problemProof)
 	}
@@ -130,7 +131,7 @@ func (p *phoneSide) setPush(c *fiber.Ctx, who phoneUser) error {
 		return &problem{code: problemPushHost, detail: "The push service is not one that this gateway may call, or the keys are not of their form."}
 	}
 	if err != nil {
-		return p.fault(c, err, problemPushHost)
+		return p.fault(c, err, problemSignedOut)
 	}
 	return c.SendStatus(fiber.StatusNoContent)
 }
@@ -138,7 +139,7 @@ func (p *phoneSide) setPush(c *fiber.Ctx, who phoneUser) error {
 func (p *phoneSide) stopPush(c *fiber.Ctx, who phoneUser) error {
 	if p.o.Push != nil {
 		if err := p.o.Push.Unsubscribe(who.Session); err != nil {
-			return p.fault(c, err, problemPushHost)
+			return p.fault(c, err, problemSignedOut)
 		}
 	}
 	return c.SendStatus(fiber.StatusNoContent)

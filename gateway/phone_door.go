@@ -30,13 +30,12 @@ const phonePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; im
 
 // pageHeaders sets what every page of the app has.
 func (p *phoneSide) pageHeaders(c *fiber.Ctx) {
-	frames := "'none'"
+	frames, old := "'none'", "DENY"
 	if p.o.Framed {
-		frames = "'self'"
-	} else {
-		c.Set(fiber.HeaderXFrameOptions, "DENY")
+		frames, old = "'self'", "SAMEORIGIN"
 	}
 	c.Set(fiber.HeaderContentSecurityPolicy, phonePolicy+frames)
+	c.Set(fiber.HeaderXFrameOptions, old)
 	c.Set("Permissions-Policy", "camera=(self), publickey-credentials-get=(self), publickey-credentials-create=(self), geolocation=(), microphone=(), payment=()")
 	c.Set("Cross-Origin-Opener-Policy", "same-origin")
 }
@@ -44,42 +43,60 @@ func (p *phoneSide) pageHeaders(c *fiber.Ctx) {
 // phoneHandler serves a phone that is signed in.
 type phoneHandler func(c *fiber.Ctx, who phoneUser) error
 
+// Phones have places of their own among the requests that are worked on: what they
+// do, and what strangers do at their door, never keeps a merchant out. Each is a
+// share of what merchants have.
+const (
+	strangersShare = 4  // of all strangers
+	peerShare      = 16 // of those at one address
+)
+
 // open wraps a handler that needs no session.
 func (p *phoneSide) open(serve fiber.Handler) fiber.Handler {
+	serve = p.guarded(serve)
 	return func(c *fiber.Ctx) error {
-		leave, busy := p.enter(c)
-		if busy != nil {
-			return busy
+		peer := peerOf(c.Context().RemoteAddr())
+		if !p.strangers.enter(peer) {
+			return p.full()
 		}
-		defer leave()
-		c.Set(fiber.HeaderCacheControl, "no-store")
-		if fault := p.ownPage(c); fault != nil {
-			return fault
-		}
+		defer p.strangers.leave(peer)
 		return serve(c)
 	}
 }
 
 // signedIn wraps a handler for which the phone must be signed in.
 func (p *phoneSide) signedIn(serve phoneHandler) fiber.Handler {
-	return p.open(func(c *fiber.Ctx) error {
+	guarded := p.guarded(func(c *fiber.Ctx) error {
 		who, fault := p.user(c)
 		if fault != nil {
 			return fault
 		}
 		return serve(c, who)
 	})
+	return func(c *fiber.Ctx) error {
+		select {
+		case p.working <- struct{}{}:
+			defer func() { <-p.working }()
+			return guarded(c)
+		default:
+			return p.full()
+		}
+	}
 }
 
-// enter takes one of the places for requests that are worked on.
-func (p *phoneSide) enter(*fiber.Ctx) (leave func(), busy *problem) {
-	h := p.h
-	select {
-	case h.inFlight <- struct{}{}:
-		return func() { <-h.inFlight }, nil
-	default:
-		h.o.Metrics.Refused(ledger.WireJSON, RefusedInFlight)
-		return nil, &problem{code: problemBusy, detail: "As many requests as are allowed are being worked on. Nothing was done."}
+func (p *phoneSide) full() error {
+	p.h.o.Metrics.Refused(ledger.WireJSON, RefusedInFlight)
+	return &problem{code: problemBusy, detail: "As many requests as are allowed are being worked on. Nothing was done."}
+}
+
+// guarded keeps answers out of every cache, and lets own pages alone change things.
+func (p *phoneSide) guarded(serve fiber.Handler) fiber.Handler {
+	return func(c *fiber.Ctx) error {
+		c.Set(fiber.HeaderCacheControl, "no-store")
+		if fault := p.ownPage(c); fault != nil {
+			return fault
+		}
+		return serve(c)
 	}
 }
 
@@ -107,14 +124,20 @@ func (p *phoneSide) ownPage(c *fiber.Ctx) *problem {
 }
 
 // sameOrigin reports whether a request's Origin is this gateway: as it is set, or
-// as the request itself names it. Programs that are no browsers send none.
+// as the request itself names it. Programs that are no browsers send none. Where the
+// gateway's address is https, a page that came over http may be anybody's.
 func (p *phoneSide) sameOrigin(origin, host string) bool {
 	if origin == "" || origin == p.o.Origin {
 		return true
 	}
 	u, err := url.Parse(origin)
-	return err == nil && u.Host != "" && strings.EqualFold(u.Host, host)
+	return err == nil && u.Host != "" && strings.EqualFold(u.Host, host) &&
+		(u.Scheme == "https" || u.Scheme == "http" && !p.overTLS())
 }
+
+// overTLS reports whether phones reach the gateway over TLS, be it that a proxy ends
+// it.
+func (p *phoneSide) overTLS() bool { return strings.HasPrefix(p.o.Origin, "https://") }
 
 // local reports whether a host is this very machine, as its users name it: there
 // browsers keep to their rules without TLS.
@@ -128,7 +151,7 @@ func (p *phoneSide) keep(c *fiber.Ctx, token string, seconds int) {
 	c.Cookie(&fiber.Cookie{
 		Name: phoneCookie, Value: token, Path: phonePath, MaxAge: seconds,
 		HTTPOnly: true, SameSite: fiber.CookieSameSiteStrictMode,
-		Secure: c.Context().IsTLS() || !local(string(c.Request().Host())),
+		Secure: c.Context().IsTLS() || p.overTLS() || !local(string(c.Request().Host())),
 	})
 }
 

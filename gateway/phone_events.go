@@ -1,19 +1,13 @@
 package gateway
 
-import (
-	"github.com/gofiber/fiber/v2"
-)
+import "github.com/gofiber/fiber/v2"
 
 // events tells an open phone at once what waits for its customer and what has
 // ended. The events are called sales and ended; their data is the payment's number,
 // empty where the phone is to look at everything again.
-func (p *phoneSide) events(c *fiber.Ctx) error {
+func (p *phoneSide) events(c *fiber.Ctx, who phoneUser) error {
 	if p.h.draining.Load() {
 		return &problem{code: problemDraining}
-	}
-	who, fault := p.user(c)
-	if fault != nil {
-		return fault
 	}
 	leave, fault := p.h.await()
 	if fault != nil {
@@ -36,9 +30,9 @@ func (p *phoneSide) events(c *fiber.Ctx) error {
 				if e.Ended {
 					name = "ended"
 				}
-				ok = s.send(name, `{"id":"`+id+`"}`)
+				ok = p.stays(who) && s.send(name, `{"id":"`+id+`"}`)
 			case <-s.Beat:
-				ok = s.beat()
+				ok = p.stays(who) && s.beat()
 			case <-s.Over:
 				return
 			case <-s.Ended:
@@ -46,4 +40,19 @@ func (p *phoneSide) events(c *fiber.Ctx) error {
 			}
 		}
 	})
+}
+
+// stays reports whether a phone is signed in as it was: nobody signed it out, in
+// anew, or revoked it. That it looks on does not keep its session alive.
+func (p *phoneSide) stays(who phoneUser) bool {
+	devices, err := p.o.Store.Devices(who.Customer)
+	if err != nil {
+		return false
+	}
+	for _, d := range devices {
+		if d.ID == who.Device.ID {
+			return d.Session != nil && d.Session.Hash == who.Device.Session.Hash
+		}
+	}
+	return false
 }

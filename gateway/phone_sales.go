@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"encoding/hex"
 	"errors"
 	"strconv"
@@ -85,14 +86,19 @@ func (p *phoneSide) sales(c *fiber.Ctx, who phoneUser) error {
 	}{Sales: []phoneSale{}, Now: jsonTime(p.h.o.Now().UnixNano())}
 	factors := p.factors(who)
 	for _, t := range p.h.o.Engine.Sales(who.account) {
-		_, s, err := p.shown(&t)
-		if err != nil {
-			return p.fault(c, err, problemPaymentNotFound)
+		if _, s, err := p.shown(&t); err == nil {
+			s.Factors = factors
+			answer.Sales = append(answer.Sales, s)
+		} else {
+			p.notShown(t.ID, err)
 		}
-		s.Factors = factors
-		answer.Sales = append(answer.Sales, s)
 	}
 	return writeJSON(c, fiber.StatusOK, answer)
+}
+
+// notShown tells the operator of a payment that is left out of a list.
+func (p *phoneSide) notShown(id kessai.TxID, err error) {
+	p.h.o.Logger.Error("a payment cannot be shown", "payment", id.String(), "error", err)
 }
 
 // find gives the payment that the path names. That of another customer does not
@@ -104,6 +110,9 @@ func (p *phoneSide) find(c *fiber.Ctx, who phoneUser) (*ledger.Tx, *problem) {
 			c.Locals(localPayment, t.ID.String())
 			return &t, nil
 		}
+	}
+	if p.h.o.Book.Err() != nil { // nothing is read from a book that failed
+		return nil, &problem{code: problemDraining, detail: "Nothing was done."}
 	}
 	return nil, &problem{code: problemPaymentNotFound}
 }
@@ -175,7 +184,7 @@ func (p *phoneSide) beginPasskey(c *fiber.Ctx, who phoneUser) error {
 		return p.fault(c, err, problemPaymentNotFound)
 	}
 	try, options, nonce, err := p.o.Service.BeginPasskey(who.Session, shown)
-	return p.begun(c, phoneTry{Try: try, Options: jsontext.Value(options), Nonce: nonce}, err, problemProof)
+	return p.begun(c, phoneTry{Try: try, Options: jsontext.Value(options), Nonce: nonce}, err, problemNoPasskeys)
 }
 
 func (p *phoneSide) finishPasskey(c *fiber.Ctx, who phoneUser) error {
@@ -192,7 +201,9 @@ func (p *phoneSide) finishPasskey(c *fiber.Ctx, who phoneUser) error {
 }
 
 // proved has a proof judged and puts what came of it into the book (P-9 to P-11),
-// which has the last word: the payment may have ended meanwhile.
+// which has the last word: the payment may have ended meanwhile. The request's own
+// context would end when the server shuts down, with the proof used up and nothing
+// said of it.
 func (p *phoneSide) proved(c *fiber.Ctx, who phoneUser, finish func(phones.Shown) (phones.Proof, error)) error {
 	t, fault := p.find(c, who)
 	if fault != nil {
@@ -206,7 +217,7 @@ func (p *phoneSide) proved(c *fiber.Ctx, who phoneUser, finish func(phones.Shown
 	if err != nil {
 		return p.fault(c, err, problemProof)
 	}
-	sale, code, err := p.h.o.Engine.Approve(c.Context(), authz.Proof{
+	sale, code, err := p.h.o.Engine.Approve(context.Background(), authz.Proof{
 		Sale: t.ID, Customer: who.account, Factor: proof.Factor, Wrong: proof.Wrong, Evidence: proof.Evidence,
 	})
 	if err != nil {
@@ -249,7 +260,7 @@ func (p *phoneSide) cancel(c *fiber.Ctx, who phoneUser) error {
 	if fault != nil {
 		return fault
 	}
-	sale, code, err := p.h.o.Engine.CancelByCustomer(c.Context(), t.ID, who.account)
+	sale, code, err := p.h.o.Engine.CancelByCustomer(context.Background(), t.ID, who.account)
 	if err != nil {
 		return p.fault(c, err, problemProof)
 	}
@@ -272,7 +283,7 @@ func (p *phoneSide) claim(c *fiber.Ctx, who phoneUser) error {
 	if !ok {
 		return &problem{code: problemClaim, detail: "The code is none of this gateway's. Scan it again, or type it as the machine shows it."}
 	}
-	t, code, err := p.h.o.Engine.Claim(c.Context(), id, string(who.Customer))
+	t, code, err := p.h.o.Engine.Claim(context.Background(), id, string(who.Customer))
 	if err != nil {
 		return p.fault(c, err, problemClaim)
 	}
@@ -320,7 +331,7 @@ func (p *phoneSide) history(c *fiber.Ctx, who phoneUser) error {
 		if _, s, err := p.shown(&found[i]); err == nil {
 			answer.Sales = append(answer.Sales, s)
 		} else {
-			p.h.o.Logger.Error("a payment cannot be shown", "payment", found[i].ID.String(), "error", err)
+			p.notShown(found[i].ID, err)
 		}
 	}
 	return writeJSON(c, fiber.StatusOK, answer)
@@ -338,11 +349,6 @@ func (p *phoneSide) receipt(c *fiber.Ctx, who phoneUser) error {
 // checkReceipt serves what the book has of a receipt that somebody holds: its QR
 // code leads here. Who pays is masked, and nobody can guess the address of another.
 func (p *phoneSide) checkReceipt(c *fiber.Ctx) error {
-	leave, busy := p.enter(c)
-	if busy != nil {
-		return busy
-	}
-	defer leave()
 	id, ok := p.o.Keys.ParseReceipt(c.Params("code"))
 	if ok {
 		if t, found := p.h.o.Book.Find(ledger.Ref{ID: id}); found {

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -92,7 +93,7 @@ func (p *phoneSide) beginSignIn(c *fiber.Ctx) error {
 	if fault := jsonDecode(c.BodyRaw(), &body); fault != nil {
 		return fault
 	}
-	try, first, err := p.o.Service.BeginSignIn(body.ClientFirst, body.DeviceKey)
+	try, first, err := p.o.Service.BeginSignIn(peerOf(c.Context().RemoteAddr()), body.ClientFirst, body.DeviceKey)
 	return p.begun(c, phoneTry{Try: try, ServerFirst: first}, err, problemSignIn)
 }
 
@@ -104,12 +105,12 @@ func (p *phoneSide) finishSignIn(c *fiber.Ctx) error {
 	if fault := jsonDecode(c.BodyRaw(), &body); fault != nil {
 		return fault
 	}
-	in, err := p.o.Service.FinishSignIn(c.Context(), c.Params("try"), body.ClientFinal, body.Signature, body.names())
+	in, err := p.o.Service.FinishSignIn(context.Background(), c.Params("try"), body.ClientFinal, body.Signature, body.names())
 	return p.admit(c, in, err)
 }
 
 func (p *phoneSide) beginPasskeySignIn(c *fiber.Ctx) error {
-	try, options, err := p.o.Service.BeginPasskeySignIn()
+	try, options, err := p.o.Service.BeginPasskeySignIn(peerOf(c.Context().RemoteAddr()))
 	return p.begun(c, phoneTry{Try: try, Options: jsontext.Value(options)}, err, problemSignIn)
 }
 
@@ -133,8 +134,8 @@ func (p *phoneSide) beginRenewal(c *fiber.Ctx) error {
 	if fault := jsonDecode(c.BodyRaw(), &body); fault != nil {
 		return fault
 	}
-	try, challenge, err := p.o.Service.BeginRenewal(body.Device)
-	return p.begun(c, phoneTry{Try: try, Challenge: challenge}, err, problemSignIn)
+	try, challenge := p.o.Service.BeginRenewal(peerOf(c.Context().RemoteAddr()), body.Device)
+	return p.begun(c, phoneTry{Try: try, Challenge: challenge}, nil, problemSignIn)
 }
 
 func (p *phoneSide) finishRenewal(c *fiber.Ctx) error {

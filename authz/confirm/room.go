@@ -248,8 +248,7 @@ func (r *Room[T]) Drop(p *Place[T], asked bool) {
 	if p.users--; p.users > 0 || p.id != 0 {
 		return
 	}
-	if !asked && !p.asked.IsZero() {
-		one := r.people[p.who.Account]
+	if one := r.people[p.who.Account]; one != nil && !asked && !p.asked.IsZero() {
 		if i := slices.Index(one.asked, p.asked); i >= 0 {
 			one.asked = slices.Delete(one.asked, i, i+1)
 		}
@@ -271,6 +270,9 @@ func (r *Room[T]) leave(p *Place[T]) {
 		delete(r.pairs, at)
 	}
 	one := r.people[p.who.Account]
+	if one == nil { // it was asked too long ago to be remembered
+		return
+	}
 	if i := slices.Index(one.open, p.id); i >= 0 {
 		one.open = slices.Delete(one.open, i, i+1)
 	}

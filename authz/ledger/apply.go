@@ -38,7 +38,7 @@ func (s *state) effect(t *Tx) error {
 	case kessai.Refund:
 		if t.Original != 0 {
 			o := s.txs.edit(uint64(t.Original))
-			if o == nil || t.Amount > o.Remaining() {
+			if o == nil || o.Status != Posted || t.Amount > o.Remaining() {
 				return fmt.Errorf("refunds more than %d left", t.Original)
 			}
 			if err := t.checkSide(o.back(t.Amount)); err != nil {

@@ -19,6 +19,16 @@ func writeSample(t *testing.T, dir string, blocks int) Report {
 	b := must(Open(Options{Dir: dir}))
 	shop, c := people(t, b, 1_000_000)
 	for i := range uint64(blocks - 1) {
+		if i%5 == 3 {
+			op := asking(i, c[0], shop, 7)
+			op.WaitFor = MaxWait
+			commit(t, b, op)
+			continue
+		}
+		if i%5 == 4 {
+			wantCode(t, commit(t, b, ofCustomer(kessai.Approval, kessai.TxID(i), c[0])), kessai.Approved)
+			continue
+		}
 		commit(t, b, Op{Kind: kessai.Purchase, Names: named1(i), Customer: c[0], Shop: shop, Amount: 7, Note: []byte("item")})
 	}
 	if err := b.Close(); err != nil {

@@ -18,7 +18,8 @@ func fullTx() Tx {
 		Merchant: aoi, Terminal: aoiPOS, Medium: kessai.MediumID{5}, Last4: kessai.Last4{'4', '2', '4', '2'},
 		STAN: 123_456, Transmitted: -1, Block: 9, Time: 1_700_000_000_000_000_001, Day: 20_000,
 		Customer: 3, Shop: 4, Currency: kessai.JPY, Requested: kessai.MaxAmount, Amount: 450, CashBack: 50,
-		Available: -7, Original: 6, OriginalKey: Key{8}, Counted: CountedMedium | CountedTerminal, HoldFor: 60, HasNote: true,
+		Available: -7, Original: 6, OriginalKey: Key{8}, Counted: CountedMedium | CountedTerminal | CountedTry, HoldFor: 60, HasNote: true,
+		Asks: kessai.AsksReader, Factor: kessai.FactorPasskey, Ends: kessai.TriesExceeded, WaitFor: 86_400, Foreign: Foreign{kessai.EUR, -1},
 	}
 }
 
@@ -26,6 +27,7 @@ func TestEncodingKeepsEveryField(t *testing.T) {
 	tx := fullTx()
 	full := tx
 	full.Status, full.Reversed, full.Refunded, full.Held, full.Deadline, full.Ended = Captured, 1, 2, 3, 4, 5
+	full.Told, full.Tries, full.Agreed = kessai.CustomerCancellation, 255, 6
 	d := decoder{b: appendRow(nil, &full)}
 	if got := d.row(); d.bad || len(d.b) > 0 || got != full {
 		t.Errorf("a row came back changed:\n%s", cmp.Diff(full, got))
@@ -87,6 +89,23 @@ func FuzzBlock(f *testing.F) {
 	told := Tx{ID: 2, Kind: kessai.PurseSettlement, Purse: 3, Currency: kessai.JPY, Original: 1, Requested: 500, Amount: 500, Available: 500, Counter: 2}
 	media := appendAccount(body[:len(body):len(body)], &AccountSpec{Name: PurseName(kessai.MediumID{1}), Kind: EMoneyAccount, Currency: kessai.JPY})
 	f.Add(uint32(5), appendTx(appendTx(media, &load, nil), &told, nil))
+	shop := appendAccount(body[:len(body):len(body)], &AccountSpec{Name: "merchant/1", Kind: MerchantAccount, Currency: kessai.JPY})
+	asks := Tx{ID: 1, Kind: kessai.Purchase, Asks: kessai.AsksClaim, Shop: 3, Currency: kessai.JPY, Requested: 500, Amount: 500, WaitFor: 60}
+	claims := Tx{ID: 2, Kind: kessai.Claim, Customer: 2, Shop: 3, Currency: kessai.JPY, Original: 1}
+	wrong := Tx{ID: 3, Kind: kessai.Approval, Code: kessai.WrongProof, Customer: 2, Shop: 3, Currency: kessai.JPY, Original: 1, Counted: CountedTry}
+	agrees := Tx{ID: 4, Kind: kessai.Approval, Customer: 2, Shop: 3, Currency: kessai.JPY, Original: 1, Amount: 500}
+	waits := appendTx(appendTx(shop, &asks, nil), &claims, nil)
+	f.Add(uint32(6), appendExpire(waits[:len(waits):len(waits)], 1))
+	f.Add(uint32(7), appendTx(appendTx(waits[:len(waits):len(waits)], &wrong, nil), &agrees, nil))
+	changed := appendAccount(shop[:len(shop):len(shop)], &AccountSpec{Name: "exchange/JPY", Kind: ClearingAccount, Currency: kessai.JPY})
+	for _, name := range []string{"exchange/EUR", "clearing/EUR"} {
+		changed = appendAccount(changed, &AccountSpec{Name: name, Kind: ClearingAccount, Currency: kessai.EUR})
+	}
+	changed = appendAccount(changed, &AccountSpec{Name: "customer/2", Kind: CustomerAccount, Currency: kessai.EUR, Opening: 9})
+	asks.Asks, asks.Customer, asks.Foreign = kessai.AsksPhone, 7, Foreign{kessai.EUR, 7}
+	agrees.ID, agrees.Customer, agrees.Foreign = 2, 7, asks.Foreign
+	refund := Tx{ID: 3, Kind: kessai.Refund, Customer: 7, Shop: 3, Currency: kessai.JPY, Original: 1, Amount: 250, Foreign: Foreign{kessai.EUR, 4}}
+	f.Add(uint32(10), appendTx(appendTx(appendTx(changed, &asks, nil), &agrees, nil), &refund, nil))
 	f.Fuzz(func(t *testing.T, count uint32, body []byte) {
 		if len(body) > maxBlock {
 			return
@@ -156,10 +175,50 @@ func TestReplayRefusesWhatCannotBe(t *testing.T) {
 			t.Errorf("%s was applied", name)
 		}
 	}
-	if err := s.expire(1); err == nil {
+	waiting := func(id kessai.TxID, change func(*Tx)) Tx {
+		tx := Tx{ID: id, Kind: kessai.Purchase, Asks: kessai.AsksPhone, Customer: 2, Shop: 3, Currency: kessai.JPY, Requested: 100, Amount: 100, WaitFor: 60}
+		if change != nil {
+			change(&tx)
+		}
+		return tx
+	}
+	first, claimed := waiting(1, nil), waiting(2, func(t *Tx) { t.Asks, t.Customer = kessai.AsksClaim, 0 })
+	if err := errors.Join(s.apply(&first), s.apply(&claimed)); err != nil {
+		t.Fatal(err)
+	}
+	ofCustomer := func(kind kessai.Kind, original kessai.TxID, change func(*Tx)) Tx {
+		tx := Tx{ID: 3, Kind: kind, Original: original, Customer: 2, Shop: 3, Currency: kessai.JPY}
+		if change != nil {
+			change(&tx)
+		}
+		return tx
+	}
+	for name, tx := range map[string]Tx{
+		"more than there is, waiting":     waiting(3, func(t *Tx) { t.Amount = 401 }),
+		"a foreign one without exchange":  waiting(3, func(t *Tx) { t.Foreign = Foreign{kessai.EUR, 1} }),
+		"a claim with its customer":       waiting(3, func(t *Tx) { t.Asks = kessai.AsksClaim }),
+		"an approval of another's":        ofCustomer(kessai.Approval, 1, func(t *Tx) { t.Customer = 3 }),
+		"an approval of nobody's":         ofCustomer(kessai.Approval, 2, func(t *Tx) { t.Customer = 0 }),
+		"an approval of nothing":          ofCustomer(kessai.Approval, 9, nil),
+		"a wrong proof for nothing":       ofCustomer(kessai.Approval, 9, func(t *Tx) { t.Code = kessai.WrongProof }),
+		"a cancellation with an approval": ofCustomer(kessai.Cancellation, 1, nil),
+		"a claim of one that asks":        ofCustomer(kessai.Claim, 1, nil),
+		"a claim by nobody":               ofCustomer(kessai.Claim, 2, func(t *Tx) { t.Customer = 0 }),
+		"a claim by the shop":             ofCustomer(kessai.Claim, 2, func(t *Tx) { t.Customer = 3 }),
+		"a completion of one that waits":  ofCustomer(kessai.Completion, 1, func(t *Tx) { t.Amount = 1 }),
+		"a refund of one that waits":      ofCustomer(kessai.Refund, 1, func(t *Tx) { t.Amount = 1 }),
+		"half a reversal of one":          ofCustomer(kessai.Reversal, 1, func(t *Tx) { t.Amount, t.Requested = 50, 50 }),
+	} {
+		copied := *s.txs.get(1)
+		if err := s.apply(&tx); err == nil {
+			t.Errorf("%s was applied", name)
+		}
+		*s.txs.get(1) = copied
+	}
+	if err := s.expire(99); err == nil {
 		t.Error("a hold that does not exist expired")
 	}
-	if err := errors.Join(s.alias(1, Name{}), nil); err == nil {
+	if err := errors.Join(s.alias(99, Name{}), nil); err == nil {
 		t.Error("a transaction that does not exist got a name")
 	}
 }

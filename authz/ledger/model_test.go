@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"kessai"
 )
 
@@ -376,7 +378,8 @@ func runModel(t *testing.T, rnd *rand.Rand, steps int, kinds []kessai.Kind) *mod
 			if err := b.Close(); err != nil {
 				t.Fatal(err)
 			}
-			if rnd.IntN(3) == 0 { // deadlines and days pass while the gateway is down; they cost nothing while no store is open
+			before, down := b.state.derived(), rnd.IntN(3) == 0
+			if down { // deadlines and days pass while the gateway is down; they cost nothing while no store is open
 				time.Sleep(30 * time.Hour)
 			}
 			switch rnd.IntN(8) {
@@ -387,6 +390,9 @@ func runModel(t *testing.T, rnd *rand.Rand, steps int, kinds []kessai.Kind) *mod
 			}
 			b = must(Open(o))
 			m.reopened(b)
+			if diff := cmp.Diff(before, b.state.derived()); diff != "" && !down {
+				t.Fatalf("on opening, other things follow:\n%s", diff)
+			}
 		}
 		m.agree(t, b)
 	}

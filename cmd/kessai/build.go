@@ -69,6 +69,7 @@ func build(c *Config, s *stores, around surroundings) (*house, error) {
 		Purse: authz.PurseOptions{Master: s.purses, Most: c.Purse.MaxBalance},
 		Phone: b.phoneOptions(),
 	})
+	b.metrics.WatchPhones(b.engine.PhoneStats)
 	b.control = gateway.NewControl(gateway.ControlOptions{
 		Apply: s.registry.Apply, Refresh: func(context.Context) error { return s.registry.Reload() },
 		Cache: b.valid, MaxAge: b.engine.MaxAge, Metrics: b.metrics, Logger: around.log,

@@ -77,8 +77,11 @@ func startPhones(t *testing.T, dir, timeout string) (base, invitation string) {
 	people.WriteString("customers:\n")
 	for i, scene := range phoneScenes {
 		currency, balance := "JPY", 20000
-		if scene == "foreign" {
+		switch scene {
+		case "foreign":
 			currency = "EUR"
+		case "uncovered":
+			balance = 100
 		}
 		fmt.Fprintf(&people, "  - {id: %q, name: %q, currency: %s, opening_balance: %d, verifier: %q}\n",
 			phoneCustomer(i), "Customer "+scene, currency, balance, verifier)

@@ -9,15 +9,14 @@ import (
 
 // BeginPassword begins the approval of a sale by password: clientFirst is SCRAM's,
 // bound to the sale. Errors: ErrMalformed, ErrRefused where it names another
-// customer than the one who is signed in, ErrFull.
+// customer than the one who is signed in.
 func (s *Service) BeginPassword(in Session, sale kessai.TxID, clientFirst string) (tryID, serverFirst string, err error) {
 	y, err := s.beginKnown(in, clientFirst, BindSale)
 	if err != nil {
 		return "", "", err
 	}
 	y.purpose, y.sale = toApprove, sale
-	tryID, err = s.known.add(y)
-	return tryID, y.scram.serverFirst, err
+	return s.known.add(y), y.scram.serverFirst, nil
 }
 
 // beginKnown begins SCRAM with a customer who is signed in.
@@ -73,15 +72,15 @@ func (s *Service) FinishPassword(in Session, shown Shown, tryID, clientFinal str
 
 // BeginPasskey begins the approval of a sale by passkey. The options are for
 // navigator.credentials.get; the nonce is part of their challenge. Errors:
-// ErrNoPasskeys, ErrGone where the customer has none, ErrFull.
+// ErrNoPasskeys, ErrGone where the customer has none.
 func (s *Service) BeginPasskey(in Session, shown Shown) (tryID string, options json.RawMessage, nonce []byte, err error) {
 	nonce = random(32)
 	options, err = s.assertion(in.Customer, PasskeyChallenge(sha256.Sum256(shown.Canonical), nonce))
 	if err != nil {
 		return "", nil, nil, err
 	}
-	tryID, err = s.known.add(&try{purpose: toApproveByPasskey, customer: in.Customer, device: in.Device.ID, sale: shown.ID, challenge: nonce})
-	return tryID, options, nonce, err
+	tryID = s.known.add(&try{purpose: toApproveByPasskey, customer: in.Customer, device: in.Device.ID, sale: shown.ID, challenge: nonce})
+	return tryID, options, nonce, nil
 }
 
 // FinishPasskey says whether a passkey approves the sale as the book has it.

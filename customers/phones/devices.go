@@ -117,7 +117,9 @@ func (r *record) device(id string) *Device {
 	return nil
 }
 
-func newDeviceID() string { return hex.EncodeToString(random(8)) }
+const deviceIDSize = 16 // characters
+
+func newDeviceID() string { return hex.EncodeToString(random(deviceIDSize / 2)) }
 
 // Devices gives a customer's devices, in the order in which they were added.
 func (s *Store) Devices(id customers.ID) ([]Device, error) {

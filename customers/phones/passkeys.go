@@ -116,12 +116,12 @@ func (s *Service) use(r *record, c *webauthn.Credential) (Passkey, error) {
 func refused(err error) bool { return errors.Is(err, ErrRefused) }
 
 // BeginPasskeySignIn begins a sign-in by passkey. The options are for
-// navigator.credentials.get. Errors: ErrNoPasskeys, ErrFull.
-func (s *Service) BeginPasskeySignIn() (tryID string, options json.RawMessage, err error) {
+// navigator.credentials.get. From is the address that asks. Error: ErrNoPasskeys.
+func (s *Service) BeginPasskeySignIn(from string) (tryID string, options json.RawMessage, err error) {
 	if s.web == nil {
 		return "", nil, ErrNoPasskeys
 	}
-	y := &try{purpose: toSignInByPasskey, challenge: random(32)}
+	y := &try{purpose: toSignInByPasskey, from: from, challenge: random(32)}
 	asked, _, err := s.web.BeginDiscoverableLogin(webauthn.WithChallenge(y.challenge))
 	if err != nil {
 		return "", nil, err
@@ -129,8 +129,7 @@ func (s *Service) BeginPasskeySignIn() (tryID string, options json.RawMessage, e
 	if options, err = json.Marshal(asked); err != nil {
 		return "", nil, err
 	}
-	tryID, err = s.strangers.add(y)
-	return tryID, options, err
+	return s.strangers.add(y), options, nil
 }
 
 // FinishPasskeySignIn ends a sign-in by passkey, and adds the device, which signs
@@ -206,8 +205,7 @@ func (s *Service) BeginAddPasskey(in Session, clientFirst string) (tryID, server
 		return "", "", nil, err
 	}
 	y.purpose, y.registration = toAddPasskey, session
-	tryID, err = s.known.add(y)
-	return tryID, y.scram.serverFirst, options, err
+	return s.known.add(y), y.scram.serverFirst, options, nil
 }
 
 // FinishAddPasskey adds a passkey. A wrong password is counted with those of

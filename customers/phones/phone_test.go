@@ -190,7 +190,7 @@ func (p *phone) signIn() error {
 	p.t.Helper()
 	digest := sha256.Sum256(p.spki)
 	r := p.run("kessai-device", digest)
-	try, serverFirst, err := p.h.BeginSignIn(r.first, p.spki)
+	try, serverFirst, err := p.h.BeginSignIn("192.0.2.1", r.first, p.spki)
 	if err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ const (
 // PushOptions configures [NewPusher].
 type PushOptions struct {
 	Store   *Store
-	Key     []byte           // VAPID: the private key, 32 bytes; see [NewVAPIDKey]
+	Key     []byte           // VAPID: the private key, 32 bytes
 	Contact string           // how the push services reach whoever runs the gateway: a mail address or an https address
 	Hosts   []string         // push services that may be called. Default [DefaultPushHosts]
 	Queue   int              // customers that may wait to be told. Default 10,000
@@ -65,15 +65,6 @@ type Pusher struct {
 type ask struct {
 	customer customers.ID
 	until    time.Time
-}
-
-// NewVAPIDKey makes a private key for VAPID.
-func NewVAPIDKey() ([]byte, error) {
-	private, _, err := webpush.GenerateVAPIDKeys()
-	if err != nil {
-		return nil, err
-	}
-	return base64.RawURLEncoding.DecodeString(private)
 }
 
 // NewPusher makes a pusher and starts its workers.

@@ -32,15 +32,20 @@ func pushKey(t *testing.T) []byte {
 	return k.PublicKey().Bytes()
 }
 
-// pushTest gives a pusher that may call this machine, and what it was told.
-func pushTest(t *testing.T, h *house, change func(*PushOptions)) (*Pusher, chan string) {
+func vapidKey(t *testing.T) []byte {
 	t.Helper()
-	key, err := NewVAPIDKey()
+	k, err := ecdh.P256().GenerateKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return k.Bytes()
+}
+
+// pushTest gives a pusher that may call this machine, and what it was told.
+func pushTest(t *testing.T, h *house, change func(*PushOptions)) (*Pusher, chan string) {
+	t.Helper()
 	told := make(chan string, 100)
-	o := PushOptions{Store: h.store, Key: key, Contact: "mailto:ops@example.com", Backoff: time.Millisecond, Now: h.Service.now, Told: func(out string) { told <- out }}
+	o := PushOptions{Store: h.store, Key: vapidKey(t), Contact: "mailto:ops@example.com", Backoff: time.Millisecond, Now: h.Service.now, Told: func(out string) { told <- out }}
 	change(&o)
 	p, err := newPusher(o, true)
 	if err != nil {
@@ -182,7 +187,7 @@ func TestPushQueueIsBounded(t *testing.T) {
 
 func TestWherePushMayGo(t *testing.T) {
 	h := newHouse(t)
-	key, _ := NewVAPIDKey()
+	key := vapidKey(t)
 	p, err := NewPusher(PushOptions{Store: h.store, Key: key})
 	if err != nil {
 		t.Fatal(err)
@@ -284,9 +289,9 @@ func TestBrowser_PushIsDecrypted(t *testing.T) {
 		t.Errorf("the browser reads %q", got.Data.Messages)
 	}
 	// With another gateway's key it is not taken.
-	other, told := pushTest(t, h, func(o *PushOptions) { o.Retries = -1 })
+	other, toldOther := pushTest(t, h, func(o *PushOptions) { o.Retries = -1 })
 	other.Ask("suzuki", h.now.Add(time.Minute))
-	if out := <-told; out != PushFailed {
+	if out := <-toldOther; out != PushFailed {
 		t.Errorf("another key: %s", out)
 	}
 	post(t, base+"/expire-subscription/"+made.Data.ClientHash, struct{}{}, nil)

@@ -19,7 +19,8 @@ import (
 const (
 	TryLifetime     = 2 * time.Minute // between the two halves of a proof
 	MaxTries        = 10_000          // under way at once, of strangers and of signed-in phones each
-	MaxDeviceTries  = 16              // under way at once, of one signed-in phone
+	MaxDeviceTries  = 16              // under way at once, of one signed-in phone; the oldest ends
+	MaxPeerTries    = 1_000           // under way at once, of strangers at one address
 	SessionLifetime = 12 * time.Hour  // whatever happens; then the device renews it
 )
 
@@ -76,7 +77,7 @@ func New(o Options) (*Service, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &Service{o: o, strangers: newTries(o.Now, MaxTries, 0), known: newTries(o.Now, MaxTries, MaxDeviceTries)}
+	s := &Service{o: o, strangers: newTries(o.Now, MaxTries, MaxPeerTries), known: newTries(o.Now, MaxTries, MaxDeviceTries)}
 	origin, err := url.Parse(o.Origin)
 	if err != nil || origin.Host == "" || origin.Scheme != "https" && origin.Scheme != "http" {
 		return nil, fmt.Errorf("the public address must be like https://pay.example.com, and is %q", o.Origin)

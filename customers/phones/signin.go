@@ -25,9 +25,10 @@ func (s *Service) verifier(id customers.ID) (verifier, bool, error) {
 }
 
 // BeginSignIn begins a sign-in by password: clientFirst is SCRAM's, bound to the
-// device key that is to be signed in. Every customer ID gets an answer of the same
-// form, whoever it names. Errors: ErrMalformed, ErrFull.
-func (s *Service) BeginSignIn(clientFirst string, deviceKey []byte) (tryID, serverFirst string, err error) {
+// device key that is to be signed in, and from is the address that it came from.
+// Every customer ID gets an answer of the same form, whoever it names. Error:
+// ErrMalformed.
+func (s *Service) BeginSignIn(from, clientFirst string, deviceKey []byte) (tryID, serverFirst string, err error) {
 	first, err := parseClientFirst(clientFirst, BindDevice)
 	if err != nil {
 		return "", "", err
@@ -39,10 +40,9 @@ func (s *Service) BeginSignIn(clientFirst string, deviceKey []byte) (tryID, serv
 	if err != nil {
 		return "", "", err
 	}
-	y := &try{purpose: toSignIn, deviceKey: deviceKey, scram: v.begin(first)}
+	y := &try{purpose: toSignIn, from: from, deviceKey: deviceKey, scram: v.begin(first)}
 	y.customer, y.stranger = first.customer, !real
-	tryID, err = s.strangers.add(y)
-	return tryID, y.scram.serverFirst, err
+	return s.strangers.add(y), y.scram.serverFirst, nil
 }
 
 // FinishSignIn ends a sign-in by password. The signature is the device's. Whatever
@@ -153,11 +153,13 @@ func (n *PhoneNames) check() error {
 }
 
 // BeginRenewal gives the challenge that a device signs to get a new session. A
-// device that nobody knows gets one too. Errors: ErrFull.
-func (s *Service) BeginRenewal(device string) (tryID string, challenge []byte, err error) {
-	y := &try{purpose: toRenew, challenge: random(32), wanted: device}
-	tryID, err = s.strangers.add(y)
-	return tryID, y.challenge, err
+// device that nobody knows gets one too. From is the address that asks.
+func (s *Service) BeginRenewal(from, device string) (tryID string, challenge []byte) {
+	if len(device) > deviceIDSize {
+		device = "" // nobody's, and nothing to keep
+	}
+	y := &try{purpose: toRenew, from: from, challenge: random(32), wanted: device}
+	return s.strangers.add(y), y.challenge
 }
 
 // FinishRenewal begins a new session on a device. Errors: ErrRefused, also where

@@ -38,10 +38,7 @@ func TestASessionFromBeginningToEnd(t *testing.T) {
 		t.Errorf("after twelve hours: %v", err)
 	}
 	renew := func(p *phone, change func([]byte) []byte) (SignedIn, error) {
-		try, challenge, err := h.BeginRenewal(p.in.Device.ID)
-		if err != nil {
-			t.Fatal(err)
-		}
+		try, challenge := h.BeginRenewal("192.0.2.1", p.in.Device.ID)
 		return h.FinishRenewal(try, change(p.sign(sha256.Sum256(p.spki), challenge)))
 	}
 	same := func(b []byte) []byte { return b }
@@ -110,7 +107,7 @@ func TestP5_StrangersLearnNothing(t *testing.T) {
 			p := h.phone(t, who.id, who.password)
 			digest := sha256.Sum256(p.spki)
 			r := p.run("kessai-device", digest)
-			try, serverFirst, err := h.BeginSignIn(r.first, p.spki)
+			try, serverFirst, err := h.BeginSignIn("192.0.2.1", r.first, p.spki)
 			m := form.FindStringSubmatch(serverFirst)
 			if err != nil || m == nil || len(try) != 22 {
 				t.Fatalf("%s is answered %q, %q, %v", who.id, try, serverFirst, err)
@@ -152,7 +149,7 @@ func TestASignInNeedsTheDevice(t *testing.T) {
 	digest := sha256.Sum256(p.spki)
 	try := func(binding [32]byte, key *phone) error {
 		r := p.run("kessai-device", binding)
-		id, serverFirst, err := h.BeginSignIn(r.first, p.spki)
+		id, serverFirst, err := h.BeginSignIn("192.0.2.1", r.first, p.spki)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -188,12 +185,12 @@ func TestSignInThatCannotBeRead(t *testing.T) {
 		"p=kessai-device,,n=suzuki,r=0123456789abcde", "p=kessai-device,,n=suzuki,r=0123456789abcdef,x=y", "p=kessai-device,,n=,r=0123456789abcdef",
 		"p=kessai-device,,m=1,n=suzuki,r=0123456789abcdef", "p=kessai-device,,n=suzuki,r=0123456789abcde\x7f", "p=kessai-device,,n=suzuki,r=" + strings.Repeat("x", 129),
 	} {
-		if _, _, err := h.BeginSignIn(bad, p.spki); !errors.Is(err, ErrMalformed) {
+		if _, _, err := h.BeginSignIn("192.0.2.1", bad, p.spki); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
 	for name, key := range map[string][]byte{"none": nil, "cut": p.spki[:90], "long": append(bytes.Clone(p.spki), 0), "off the curve": flipped(p.spki, 8*90)} {
-		if _, _, err := h.BeginSignIn(first, key); !errors.Is(err, ErrMalformed) {
+		if _, _, err := h.BeginSignIn("192.0.2.1", first, key); !errors.Is(err, ErrMalformed) {
 			t.Errorf("device key, %s: %v", name, err)
 		}
 	}
@@ -281,7 +278,7 @@ func TestPasskeySignIn(t *testing.T) {
 	}
 	signIn := func(p *phone, flags byte, change func(*answer)) (SignedIn, error) {
 		t.Helper()
-		try, options, err := h.BeginPasskeySignIn()
+		try, options, err := h.BeginPasskeySignIn("192.0.2.1")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -357,7 +354,7 @@ func TestWithoutAHostNameThereAreNoPasskeys(t *testing.T) {
 	if _, _, _, err := s.BeginAddPasskey(p.in, r.first); !errors.Is(err, ErrNoPasskeys) {
 		t.Error(err)
 	}
-	if _, _, err := s.BeginPasskeySignIn(); !errors.Is(err, ErrNoPasskeys) {
+	if _, _, err := s.BeginPasskeySignIn("192.0.2.1"); !errors.Is(err, ErrNoPasskeys) {
 		t.Error(err)
 	}
 	if _, _, _, err := s.BeginPasskey(p.in, testSale(t, 1, "suzuki")); !errors.Is(err, ErrNoPasskeys) {

@@ -150,22 +150,35 @@ func TestTriesAreBounded(t *testing.T) {
 	if _, err := h.known.take(ids[1], toApprove, p.in.Device.ID, 42); err != nil {
 		t.Error(err)
 	}
-	// Strangers fill their own table and nobody else's, until their tries expire.
-	small := newTries(h.Service.now, 3, 0)
-	for range 3 {
-		if _, err := small.add(&try{purpose: toRenew}); err != nil {
-			t.Fatal(err)
-		}
+	if h.strangers.most != MaxTries || h.known.most != MaxTries || h.strangers.perPeer != MaxPeerTries {
+		t.Error("the tables have other limits")
 	}
-	if _, err := small.add(&try{purpose: toRenew}); !errors.Is(err, ErrFull) {
-		t.Errorf("a fourth: %v", err)
+}
+
+// Whoever begins and begins ends what they began before, and nobody else's; where
+// many do, the oldest makes room.
+func TestNobodyIsShutOutByStrangers(t *testing.T) {
+	h := newHouse(t)
+	small := newTries(h.Service.now, 6, 3)
+	begin := func(from string) string { return small.add(&try{purpose: toRenew, from: from}) }
+	there := func(id string) bool { return small.byID[id] != nil }
+	mine := begin("2001:db8::1")
+	var theirs []string
+	for range 100 {
+		theirs = append(theirs, begin("192.0.2.1"))
+	}
+	if !there(mine) || there(theirs[96]) || !there(theirs[97]) || !there(theirs[99]) {
+		t.Error("one address takes the place of another")
+	}
+	for _, from := range []string{"a", "b", "c"} {
+		begin(from)
+	}
+	if there(mine) || !there(theirs[97]) || small.order.Len() != 6 {
+		t.Errorf("%d tries; the oldest is there: %v", small.order.Len(), there(mine))
 	}
 	h.pass(TryLifetime)
-	if _, err := small.add(&try{purpose: toRenew}); err != nil || small.order.Len() != 1 || len(small.byID) != 1 || len(small.devices) != 1 {
-		t.Errorf("%v; %d tries are left", err, small.order.Len())
-	}
-	if h.strangers.most != MaxTries || h.known.most != MaxTries {
-		t.Error("the tables have other limits")
+	if begin("d"); small.order.Len() != 1 || len(small.byID) != 1 || len(small.peers) != 1 {
+		t.Errorf("%d tries are left", small.order.Len())
 	}
 }
 

@@ -1,6 +1,7 @@
 package phones
 
 import (
+	"cmp"
 	"container/list"
 	"encoding/base64"
 	"sync"
@@ -33,6 +34,7 @@ type try struct {
 	customer  customers.ID
 	stranger  bool   // no such customer, or no password: nothing can hold
 	device    string // of those who are signed in
+	from      string // the address that a stranger asks from
 	wanted    string // the device that a stranger says it is
 	sale      kessai.TxID
 	deviceKey []byte // of those who sign in
@@ -45,37 +47,42 @@ type try struct {
 // tries bounds what is under way. Whoever is signed in has a table apart from
 // strangers, so that those cannot fill it.
 type tries struct {
-	now       func() time.Time
-	most      int
-	perDevice int // 0: no limit
+	now     func() time.Time
+	most    int
+	perPeer int
 
-	mu      sync.Mutex
-	byID    map[string]*list.Element
-	order   *list.List // of *try, oldest first
-	devices map[string]int
+	mu    sync.Mutex
+	byID  map[string]*list.Element
+	order *list.List // of *try, oldest first
+	peers map[string]int
 }
 
-func newTries(now func() time.Time, most, perDevice int) *tries {
-	return &tries{now: now, most: most, perDevice: perDevice,
-		byID: make(map[string]*list.Element), order: list.New(), devices: make(map[string]int)}
+func newTries(now func() time.Time, most, perPeer int) *tries {
+	return &tries{now: now, most: most, perPeer: perPeer,
+		byID: make(map[string]*list.Element), order: list.New(), peers: make(map[string]int)}
 }
 
-// add keeps a try and names it. A device that has as many as it may loses its
-// oldest: somebody goes back and forth. Where the table is full, it gives ErrFull.
-func (t *tries) add(y *try) (string, error) {
+// peer names who began a try: a device, or an address.
+func (y *try) peer() string { return cmp.Or(y.device, y.from) }
+
+// add keeps a try and names it. A peer that has as many as it may loses its oldest:
+// somebody goes back and forth. Where the table is full, the oldest of all makes
+// room. To refuse instead would let whoever fills the table shut out everybody for
+// two minutes; a proof takes seconds.
+func (t *tries) add(y *try) string {
 	y.id, y.began = base64.RawURLEncoding.EncodeToString(random(16)), t.now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.expire()
-	if t.perDevice > 0 && t.devices[y.device] >= t.perDevice {
-		t.removeOldest(y.device)
-	}
-	if t.order.Len() >= t.most {
-		return "", ErrFull
+	switch {
+	case t.peers[y.peer()] >= t.perPeer:
+		t.removeOldest(y.peer())
+	case t.order.Len() >= t.most:
+		t.remove(t.order.Front())
 	}
 	t.byID[y.id] = t.order.PushBack(y)
-	t.devices[y.device]++
-	return y.id, nil
+	t.peers[y.peer()]++
+	return y.id
 }
 
 // take gives a try and forgets it; of those who ask for the same at once, one
@@ -106,9 +113,9 @@ func (t *tries) expire() {
 	}
 }
 
-func (t *tries) removeOldest(device string) {
+func (t *tries) removeOldest(peer string) {
 	for e := t.order.Front(); e != nil; e = e.Next() {
-		if e.Value.(*try).device == device {
+		if e.Value.(*try).peer() == peer {
 			t.remove(e)
 			return
 		}
@@ -118,7 +125,7 @@ func (t *tries) removeOldest(device string) {
 func (t *tries) remove(e *list.Element) {
 	y := t.order.Remove(e).(*try)
 	delete(t.byID, y.id)
-	if t.devices[y.device]--; t.devices[y.device] == 0 {
-		delete(t.devices, y.device)
+	if t.peers[y.peer()]--; t.peers[y.peer()] == 0 {
+		delete(t.peers, y.peer())
 	}
 }

@@ -16,7 +16,7 @@ import (
 	"kessai/customers"
 	"kessai/gateway"
 	"kessai/pos/iso8583"
-	"kessai/pos/sale"
+	possale "kessai/pos/sale"
 )
 
 // people are the customers who can speak, by the names that stories call them. The
@@ -48,9 +48,9 @@ func (h *house) phones(o settings) (authz.PhoneOptions, error) {
 		found, _ := h.registry.Merchant(m)
 		return found.Name, o.mustMatch
 	}
-	p.Item = func(m kessai.MerchantID, code string) (sale.Item, bool, error) {
+	p.Item = func(m kessai.MerchantID, code string) (possale.Item, bool, error) {
 		it, ok, err := h.registry.Item(m, code)
-		return sale.Item{Code: it.Code, Name: it.Name, Price: it.Price, Tax: int32(it.Tax)}, ok, err
+		return possale.Item{Code: it.Code, Name: it.Name, Price: it.Price, Tax: int32(it.Tax)}, ok, err
 	}
 	p.Convert = func(a kessai.Amount, to kessai.Currency) (kessai.Amount, string, string, error) {
 		if o.noRates {
@@ -160,7 +160,9 @@ func (p *play) personAsks(one *person, w words) (ask, error) {
 			return ledger.Tx{}, code, err
 		}
 	case "is-unlocked":
-		do = func() (ledger.Tx, kessai.ResponseCode, error) { return ledger.Tx{}, kessai.Approved, e.Unlock(ctx, who) }
+		do = func() (ledger.Tx, kessai.ResponseCode, error) {
+			return ledger.Tx{}, kessai.Approved, e.Unlock(ctx, who)
+		}
 	default:
 		return nil, errors.New("a customer does not do that")
 	}

@@ -77,10 +77,14 @@ func (p *play) call(s *shop, w words) (c call, err error) {
 		}
 		c.body = p.withIDs(body)
 	case "wait", "watch":
-		name, long, _ := strings.Cut(w.rest, " ")
-		path := "/v1/payments/$" + name + "/events"
-		if w.verb == "wait" {
-			path = "/v1/payments/$" + name + "?wait=" + long
+		if len(w.plain) == 0 {
+			return c, errors.New("nobody says for what")
+		}
+		path := "/v1/payments/$" + w.plain[0]
+		if w.verb == "watch" {
+			path += "/events"
+		} else {
+			path += "?wait=" + strings.Join(w.plain[1:], "")
 		}
 		return call{method: "GET", path: p.withIDs(path)}, nil
 	case "show":

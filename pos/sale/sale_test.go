@@ -8,6 +8,7 @@ import (
 	"errors"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -227,7 +228,8 @@ func TestDecodeRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := hex.EncodeToString(b)
-	change := func(from, to string) []byte {
+	// change replaces the first from; the item that it is in grows by so many bytes.
+	change := func(from, to string, grows ...byte) []byte {
 		if strings.Count(text, from) < 1 {
 			t.Fatalf("%s is not in the encoding", from)
 		}
@@ -235,27 +237,42 @@ func TestDecodeRefuses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		for _, n := range grows {
+			out[bytes.Index(out, []byte{10, 0, 0, 0})+4] += n
+		}
 		return out
 	}
 	for name, b := range map[string][]byte{
-		"nothing":                nil,
-		"cut off":                b[:len(b)-1],
-		"cut off in a length":    b[:3],
-		"something behind":       append(bytes.Clone(b), 0),
-		"an empty field behind":  append(bytes.Clone(b), 14, 0, 0, 0, 0),
-		"the foreign side twice": append(bytes.Clone(b), b[bytes.Index(b, []byte{13, 0, 0, 0}):]...),
-		"too long":               make([]byte, sale.MaxBytes+1),
-		"a length beyond all":    change("0100000000", "01ffffffff"),
-		"another version":        change(hex.EncodeToString([]byte("kessai sale 1")), hex.EncodeToString([]byte("kessai sale 2"))),
-		"number with a zero":     change("0300000001"+"31", "0300000002"+"3031"),
-		"number with a plus":     change("0400000003"+"343530", "0400000004"+"2b343530"),
-		"currency by number":     change("0c00000003"+hex.EncodeToString([]byte("JPY")), "0c00000003"+hex.EncodeToString([]byte("392"))),
-		"fields in other order":  change("03000000000400", "04000000000300"),
+		"nothing":                     nil,
+		"cut off":                     b[:len(b)-1],
+		"cut off in a length":         b[:3],
+		"something behind":            append(bytes.Clone(b), 0),
+		"an empty field behind":       append(bytes.Clone(b), 14, 0, 0, 0, 0),
+		"the foreign side twice":      append(bytes.Clone(b), b[bytes.Index(b, []byte{13, 0, 0, 0}):]...),
+		"too long":                    make([]byte, sale.MaxBytes+1),
+		"a length beyond all":         change("0100000000", "01ffffffff"),
+		"another version":             change(hex.EncodeToString([]byte("kessai sale 1")), hex.EncodeToString([]byte("kessai sale 2"))),
+		"number with a zero":          change("0300000001"+"31", "0300000002"+"3031"),
+		"number with a plus":          change("0400000003"+"343530", "0400000004"+"2b343530"),
+		"currency by number":          change("0c00000003"+hex.EncodeToString([]byte("JPY")), "0c00000003"+hex.EncodeToString([]byte("392"))),
+		"fields in other order":       change("03000000000400", "04000000000300"),
+		"a field more in an item":     grown(b, 10, []byte{6, 0, 0, 0, 0}),
+		"a byte more in foreign":      grown(b, 13, []byte{0}),
+		"a tax that is -1 in 32 bits": change("0500000004"+"31303030", "050000000a"+"34323934393637323935", 6),
 	} {
 		if s, err := sale.Decode(b); !errors.Is(err, sale.ErrSale) {
 			t.Errorf("%s: %+v, %v", name, s, err)
 		}
 	}
+}
+
+// grown appends bytes to the value of the last field with this tag.
+func grown(b []byte, tag byte, more []byte) []byte {
+	at := bytes.LastIndex(b, []byte{tag, 0, 0, 0})
+	end := at + 5 + int(b[at+4])
+	out := slices.Concat(b[:end], more, b[end:])
+	out[at+4] += byte(len(more))
+	return out
 }
 
 // TestNothingUnseenIsLeftOut holds the list of refused code points to the tables of

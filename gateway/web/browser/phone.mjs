@@ -159,6 +159,19 @@ const scenes = {
 
   async cancel() {
     const { context, page } = await phone("cancel", { lang: "de" });
+    // The customer's own choice of look and language stays, and the first stop of the
+    // keyboard skips to the content.
+    await page.click("button:has(.icon-auto)");
+    await page.click("button:has(.icon-light)");
+    await page.selectOption("#language", "ja");
+    await page.waitForFunction(() => document.documentElement.lang === "ja");
+    await page.reload();
+    await page.waitForSelector("[lang=ja][data-look=dark] .empty");
+    await page.focus(".skip");
+    await page.keyboard.press("Enter");
+    check(await page.evaluate(() => document.activeElement.id) === "main", "the skip link does not lead to the content");
+    await page.goto(base + "/phone/#/");
+    await page.click("button:has(.icon-dark)");
     const sale = await ask(customers.cancel);
     await page.waitForSelector(".slip");
     await page.click("form .quiet");
@@ -347,7 +360,7 @@ const scenes = {
 
   async uncovered() {
     const { context, page } = await phone("uncovered");
-    const sale = await ask(undefined, { ...machine, confirm: "claim", items: [{ name: "Moon", quantity: 1, price: 1_000_000 }] });
+    const sale = await ask(undefined, { ...machine, confirm: "claim", items: [{ code: "A2", name: "Green tea", quantity: 1, price: 160 }] });
     await page.goto(base + "/phone#claim=" + sale.claim.code);
     await ended(page, "purse");
     await stands(sale.id, "cancelled", base, machine);

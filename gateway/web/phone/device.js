@@ -27,6 +27,12 @@ export async function remember(id) {
 // forget leaves nothing of this phone's key.
 export const forget = () => drop("device");
 
+// fresh sees to it that whoever signs in now gets a key of their own: one that has
+// been another customer's, or was removed, is used no more.
+export async function fresh() {
+  if ((await own()).id) await forget();
+}
+
 // sign signs what this phone says: the digest of what it is about and the hash of
 // what was said. 64 bytes, r and s.
 export async function sign(digest, said) {

@@ -13,6 +13,7 @@ const sides = { sale: "p=kessai-sale,,", device: "p=kessai-device,,", change: "p
 const untrusted = () => new api.Problem("untrusted");
 
 export async function signIn(customer, password, names) {
+  await device.fresh();
   const about = await device.digest();
   const device_key = await device.publicKey();
   const begun = scram.begin(customer, sides.device);
@@ -26,6 +27,7 @@ export async function signIn(customer, password, names) {
 }
 
 export async function signInByPasskey(names) {
+  await device.fresh();
   const heard = await api.post("sign-in/passkey", {}, api.once);
   const { said, credential } = await passkey.ask(heard.options);
   const answer = await api.post("sign-in/passkey/" + heard.try, {
@@ -37,6 +39,7 @@ export async function signInByPasskey(names) {
 // accept sets the password of whoever was invited. What goes out is a verifier,
 // from which nobody can say the password.
 export async function accept(code, password, iterations, names) {
+  await device.fresh();
   const verifier = await scram.verifier(password, iterations);
   const answer = await api.post("invitations/" + encodeURIComponent(code), {
     verifier, device_key: await device.publicKey(), signature: await device.sign(await device.digest(), utf8(verifier)), ...names,

@@ -134,7 +134,7 @@ function matching(field, s, pattern) {
 }
 
 function whole(field, n, least, most) {
-  if (!Number.isSafeInteger(n) || Object.is(n, -0) || n < least || n > most) {
+  if (!Number.isSafeInteger(n) || n < least || n > most) {
     throw new SaleError(field, `must be a whole number from ${least} to ${most}`);
   }
   return n;

@@ -1,11 +1,10 @@
 // Holds sale.js to what Go says of the same sales, which comes on the standard
-// input. The module is read as text, so that no package.json has to say what it is.
+// input with the module itself, as text: no package.json has to say what it is.
 import { readFileSync } from 'node:fs';
 
-const source = readFileSync(process.argv[2]);
+const { module, sales, texts, currencies, decimals, points } = JSON.parse(readFileSync(0, 'utf8'));
 const { encodeSale, digestSale, checkText, exponentOf, decimalOf, SaleError } =
-  await import(`data:text/javascript;base64,${source.toString('base64')}`);
-const { sales, texts, currencies, decimals, points } = JSON.parse(readFileSync(0, 'utf8'));
+  await import(`data:text/javascript;base64,${Buffer.from(module).toString('base64')}`);
 
 Error.stackTraceLimit = 0; // a hundred thousand refusals are expected
 const wrong = [];

@@ -9,110 +9,111 @@ import { t } from "../i18n.js";
 import * as passkey from "../passkey.js";
 import { approveByPasskey, approveByPassword, digest } from "../proof.js";
 import * as sales from "../sales.js";
-import { heading, password, reason, trouble, user, working } from "./parts.js";
+import { password, reason, trouble, user, working } from "./parts.js";
 import { outcome } from "./outcome.js";
 import { details, foreign, items, shop, total } from "./shown.js";
 
 export default async function (app, id) {
-  let shown = await api.get("sales/" + id);
+  const shown = await api.get("sales/" + id);
   const body = h("section.pay", {});
-  const view = { title: shown.sale.shop, body, alone: true, stop: () => stop() };
-  let stop = () => {};
-  let busy = false;
-
-  const settle = (s, first) => {
-    shown = s;
-    stop();
-    stop = () => {};
-    view.title = shown.sale.shop;
-    body.replaceChildren(...outcome(shown));
-    if (!first) {
-      body.querySelector("h1").focus();
-      sales.refresh();
-    }
-  };
   if (shown.status !== "waiting") {
-    settle(shown, true);
-    return view;
+    body.append(...outcome(shown));
+    return { title: body.querySelector("h1").textContent, body, alone: true };
   }
-
   // Not signed: another sale than was asked for, one of another customer, or one
   // that is not what the gateway says it is.
-  const agreed = shown.sale.id === id && shown.sale.customer === app.session.customer.id && await digest(shown);
-  const wrong = trouble();
-  const others = h("p.others", { hidden: true });
+  const whole = shown.sale.id === id && shown.sale.customer === app.session.customer.id && await digest(shown);
+  return { title: shown.sale.shop, body, alone: true, stop: wait(shown, whole, body) };
+}
+
+// wait shows a payment that waits, and what became of it when it waits no more. It
+// gives what ends the watching.
+function wait(shown, whole, body) {
+  const { id } = shown.sale;
   const time = countdown(shown);
+  const others = h("p.others", { hidden: true });
+  const form = agreement(shown, whole, settle, look);
+  form.append(others);
+  body.append(h("div.sheet.slip", {}, shop(shown), total(shown), foreign(shown),
+    h("dl.match", {}, h("dt", {}, t("number")), h("dd", { dir: "ltr" }, shown.number)),
+    time.place, items(shown), details(shown)), form);
 
-  // look asks what became of the payment; it may have ended elsewhere.
-  const look = async () => {
-    const now = await api.get("sales/" + id);
-    if (busy || !body.isConnected) return;
-    if (now.status !== "waiting") settle(now);
-  };
+  function settle(ended) {
+    stop();
+    body.replaceChildren(...outcome(ended));
+    const title = body.querySelector("h1");
+    document.title = `${title.textContent} – Kessai`;
+    title.focus();
+    sales.refresh();
+  }
 
-  // prove runs one way of agreeing and shows what came of it.
-  const prove = (f) => working(form, async () => {
-    wrong.clear();
-    busy = true;
-    let answer;
-    try {
-      answer = await f();
-    } catch (e) {
-      wrong.show(reason(e));
-      return;
-    } finally {
-      busy = false;
-    }
-    if (answer.sale.status !== "waiting") return settle(answer.sale);
-    shown = answer.sale;
-    wrong.show(answer.outcome === "locked" ? t("locked_text") : t("wrong_password") + " " + t("tries_left", { n: shown.tries_left }));
-    methods();
-  }).then(() => { if (body.contains(form)) { (secret.input.isConnected ? secret.input : form.querySelector("button"))?.focus(); look().catch(() => {}); } });
-
-  const secret = password("password", t("password"));
-  const byPassword = h("div.stack", {}, user(app.session.customer.id), secret.place,
-    h("button", { type: "submit", class: "main" }, h("span", {}, t(shown.sale.kind === "purchase" ? "pay" : "reserve"))));
-  const byPasskey = h("button.main", { type: "button", onclick: () => prove(() => approveByPasskey(shown)) }, icon("passkey"), t("pay_passkey"));
-  const ways = h("div.stack", {});
-  const methods = () => {
-    const can = (f) => shown.factors?.includes(f);
-    const key = can("passkey") && passkey.possible();
-    byPassword.querySelector("[type=submit]").className = key ? "second" : "main";
-    ways.replaceChildren(...[
-      key && byPasskey, key && can("password") && h("p.or", {}, h("span", {}, t("or"))), can("password") && byPassword,
-      !can("password") && h("p.hint", {}, t("locked_text")),
-    ].filter(Boolean));
-  };
-  methods();
-
-  const cancel = h("button.quiet", { type: "button", onclick: () => prove(() => api.post(`sales/${id}/cancel`)) }, t("cancel_payment"));
-  const form = h("form.sheet.agree", {
-    onsubmit(e) {
-      e.preventDefault();
-      const text = secret.take();
-      if (text) prove(() => approveByPassword(shown, app.session.customer.id, text));
-    },
-  }, agreed ? [ways, wrong.place] : h("p.trouble", { role: "alert" }, t("problem_other_digest")), cancel, others);
-
-  body.append(
-    h("div.sheet.slip", {},
-      shop(shown), total(shown), foreign(shown),
-      h("dl.match", {}, h("dt", {}, t("number")), h("dd", { dir: "ltr" }, shown.number)),
-      time.place, items(shown), details(shown)),
-    form);
+  // look asks what became of the payment, which may have ended elsewhere. Where that
+  // cannot be heard now, it will be asked again.
+  let asking = false;
+  async function look() {
+    const busy = () => form.hasAttribute("aria-busy");
+    if (asking || busy()) return;
+    asking = true;
+    const now = await api.get("sales/" + id).catch(() => shown);
+    asking = false;
+    if (form.isConnected && !busy() && now.status !== "waiting") settle(now);
+  }
 
   const hear = () => {
     const list = sales.waiting();
     const n = list.filter((s) => s.sale.id !== id).length;
     others.hidden = n === 0;
     others.replaceChildren(h("a", { href: "#/" }, t("others_n", { n })));
-    if (!list.some((s) => s.sale.id === id)) look().catch(() => {});
+    if (!list.some((s) => s.sale.id === id)) look();
   };
-  hear();
   const deaf = sales.listen(hear);
-  const clock = setInterval(() => { if (time.tick() <= 0 && !busy) look().catch(() => {}); }, 500);
-  stop = () => { deaf(); clearInterval(clock); };
-  return view;
+  const clock = setInterval(() => { if (time.tick() <= 0) look(); }, 500);
+  const stop = () => { deaf(); clearInterval(clock); };
+  hear();
+  return stop;
+}
+
+// agreement is the form in which the customer agrees or cancels. Whatever the
+// gateway answers, what is signed is what was shown at first.
+function agreement(shown, whole, settle, look) {
+  const { id, customer, kind } = shown.sale;
+  const wrong = trouble();
+  const secret = password("password", t("password"));
+  const byPassword = h("div.stack", {}, user(customer), secret.place, h("button", { type: "submit" }, t(kind === "purchase" ? "pay" : "reserve")));
+  const byPasskey = h("button.main", { type: "button", onclick: () => prove(() => approveByPasskey(shown)) }, icon("passkey"), t("pay_passkey"));
+  const ways = h("div.stack", {});
+  const offer = (factors = []) => {
+    const can = { password: factors.includes("password"), passkey: factors.includes("passkey") && passkey.possible() };
+    byPassword.querySelector("[type=submit]").className = can.passkey ? "second" : "main";
+    ways.replaceChildren(...[
+      can.passkey && byPasskey, can.passkey && can.password && h("p.or", {}, h("span", {}, t("or"))), can.password && byPassword,
+      !can.password && h("p.hint", {}, t("locked_text")),
+    ].filter(Boolean));
+  };
+  offer(shown.factors);
+
+  const prove = async (f) => {
+    wrong.clear();
+    try {
+      const answer = await working(form, f);
+      if (answer.sale.status !== "waiting") return settle(answer.sale);
+      wrong.show(answer.outcome === "locked" ? t("locked_text") : t("wrong_password") + " " + t("tries_left", { n: answer.sale.tries_left }));
+      offer(answer.sale.factors);
+    } catch (e) {
+      wrong.show(reason(e));
+    }
+    (secret.input.isConnected ? secret.input : form.querySelector("button")).focus();
+    look();
+  };
+  const form = h("form.sheet.agree", {
+    onsubmit(e) {
+      e.preventDefault();
+      const text = secret.take();
+      if (whole && text) prove(() => approveByPassword(shown, customer, text));
+    },
+  }, whole ? [ways, wrong.place] : h("p.trouble", { role: "alert" }, t("problem_other_digest")),
+  h("button.quiet", { type: "button", onclick: () => prove(() => api.post(`sales/${id}/cancel`)) }, t("cancel_payment")));
+  return form;
 }
 
 // countdown runs by the gateway's clock, and is read out twice near the end only.

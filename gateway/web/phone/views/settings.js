@@ -42,7 +42,7 @@ function pushes(on) {
       else if (!(await push.turnOn())) wrong.show(t("push_denied"));
       say(t((await push.on()) ? "push_on" : "push_off"));
     } catch (e) {
-      wrong.show(reason(e));
+      wrong.show(e instanceof api.Problem ? reason(e) : t("push_impossible"));
     }
     box.checked = await push.on();
     box.disabled = false;

@@ -17,7 +17,7 @@ export function foreign({ sale }) {
   const { total: own, rate, date } = sale.foreign;
   return h("p.foreign", {},
     h("span.label", {}, t("from_account")), " ", h("strong", {}, sum(own)),
-    h("span.soft", {}, h("bdi", { dir: "ltr" }, `1 ${sale.total.currency} = ${decimal(rate)} ${own.currency}`), " · ", t("rate_of", { date: plainDay(date) })));
+    h("span.soft", {}, h("bdi", { dir: "ltr" }, `1 ${sale.total.currency} = ${decimal(rate)} ${own.currency}`)), h("span.soft", {}, t("rate_of", { date: plainDay(date) })));
 }
 
 export function items({ sale }) {
