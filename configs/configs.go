@@ -2,7 +2,8 @@
 // binary, so that it starts on a machine that has nothing else.
 //
 // What it is for: the annotated default configuration, the time budget of the
-// hot path, and the sample data of the demo. What it is not for: reading or checking them (cmd/kessai, merchants).
+// hot path, and the sample data of the demo. What it is not for: reading or checking
+// them (cmd/kessai, merchants, authz/rates).
 package configs
 
 import _ "embed"
@@ -22,3 +23,10 @@ var Budget []byte
 //
 //go:embed demo.yaml
 var Demo []byte
+
+// Rates is eurofxref-daily.xml: the exchange rates of one day as the European Central
+// Bank publishes them, which the demo goes by. A gateway in use needs those of its
+// own day: setting rates.file.
+//
+//go:embed eurofxref-daily.xml
+var Rates []byte

@@ -15,6 +15,7 @@ import (
 type FloorOptions struct {
 	Shops     []FloorShop     `json:"shops"`
 	Customers []FloorCustomer `json:"customers"`
+	RatesOf   string          `json:"rates_of"` // the day of the exchange rates, YYYY-MM-DD
 }
 
 // FloorShop is a merchant with one terminal.

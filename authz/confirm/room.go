@@ -185,7 +185,7 @@ func (r *Room[T]) forget(now time.Time) {
 		}
 		n++
 	}
-	r.recent = slices.Delete(r.recent, 0, n)
+	r.recent = r.recent[n:] // append makes room again, and leaves these behind
 }
 
 // tidy forgets an account of whom nothing is known any more.

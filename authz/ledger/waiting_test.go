@@ -69,7 +69,7 @@ func TestP6_HeldUntilTheCustomerAgrees(t *testing.T) {
 	if out := commit(t, b, other); !out.Conflict {
 		t.Error("another payment under its name is no conflict")
 	}
-	wantCode(t, commit(t, b, Op{Kind: kessai.Reversal, Original: Ref{ID: yes.ID}}), kessai.NoSuchRecord)
+	wantCode(t, commit(t, b, Op{Kind: kessai.Reversal, Original: Ref{ID: yes.ID}}), kessai.InvalidTransaction)
 	wantCode(t, commit(t, b, Op{Kind: kessai.Refund, Original: Ref{ID: sale.ID}, Amount: 100}), kessai.Approved)
 	wantCode(t, commit(t, b, Op{Kind: kessai.Reversal, Original: Ref{ID: sale.ID}}), kessai.Approved)
 	wantStanding(t, b, sale.ID, Reversed, kessai.Approved)
@@ -208,7 +208,7 @@ func TestP_ThousandsExpireAtOnce(t *testing.T) {
 		if err := commitTasks(b, tasks); err != nil {
 			t.Fatal(err)
 		}
-		if err := b.save(false); err != nil { // their pages leave memory
+		if err := saveInBubble(b, false); err != nil { // their pages leave memory
 			t.Fatal(err)
 		}
 		if stats := b.Stats(); stats.Waiting != n || stats.HoldsOpen != 0 {
@@ -246,7 +246,7 @@ func TestP_WaitingIsNotForgotten(t *testing.T) {
 		if err := commitTasks(b, tasks); err != nil {
 			t.Fatal(err)
 		}
-		if err := errors.Join(b.save(true), b.forget(time.Now().Add(time.Hour))); err != nil {
+		if err := errors.Join(saveInBubble(b, true), b.forget(time.Now().Add(time.Hour))); err != nil {
 			t.Fatal(err)
 		}
 		sale, unclaimed := tasks[200].Outcome.Tx, tasks[201].Outcome.Tx
@@ -299,12 +299,15 @@ func TestP_ListOfCustomer(t *testing.T) {
 		}
 	}
 	for i, tx := range claims {
-		commit(t, b, ofCustomer(kessai.Claim, tx.ID, c[i%2]))
+		claim := ofCustomer(kessai.Claim, tx.ID, c[i%2])
+		claim.Merchant = tx.Merchant
+		wantCode(t, commit(t, b, claim), kessai.Approved)
 		if i%2 == 0 {
 			now, _ := b.Find(Ref{ID: tx.ID})
 			want = append(want, now)
 		}
-		commit(t, b, ofCustomer(kessai.Claim, tx.ID, c[(i+1)%2])) // too late
+		claim.Customer = c[(i+1)%2]
+		wantCode(t, commit(t, b, claim), kessai.NoSuchRecord)
 	}
 	slices.SortFunc(want, func(a, b Tx) int { return int(b.ID) - int(a.ID) })
 	for range 2 {

@@ -113,7 +113,7 @@ func TestGoodFiles(t *testing.T) {
 
 // A file that is cut anywhere is refused: none of its beginnings is a file.
 func TestHalfAFile(t *testing.T) {
-	b, err := os.ReadFile("testdata/eurofxref-daily.xml")
+	b, err := os.ReadFile("../../configs/eurofxref-daily.xml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +126,7 @@ func TestHalfAFile(t *testing.T) {
 }
 
 func FuzzRead(f *testing.F) {
-	b, err := os.ReadFile("testdata/eurofxref-daily.xml")
+	b, err := os.ReadFile("../../configs/eurofxref-daily.xml")
 	if err != nil {
 		f.Fatal(err)
 	}

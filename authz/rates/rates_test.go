@@ -14,7 +14,7 @@ import (
 // published is the bank's file of a day, with the figures that it published.
 func published(t testing.TB) *rates.Table {
 	t.Helper()
-	table, err := rates.Load("testdata/eurofxref-daily.xml")
+	table, err := rates.Load("../../configs/eurofxref-daily.xml")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,6 +22,9 @@ import (
 // sampleKeys are the API keys in configs/demo.yaml, by merchant.
 var sampleKeys = map[string]string{"AOI000000000001": "sk_test_aoi", "VEND00000000001": "sk_test_vend"}
 
+// sampleRatesAge is how old the sample rates may be: a demo is shown for years.
+const sampleRatesAge = "87600h"
+
 // demo is a gateway with sample data that leaves nothing behind.
 type demo struct {
 	http, iso, data, ready, logLevel string
@@ -70,9 +73,11 @@ func (d *demo) run(ctx context.Context, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	rates := filepath.Join(data, "eurofxref-daily.xml")
 	l, err := settings{
 		flags: map[string]string{"http": d.http, "data": data},
-		set:   []string{"log.format=text", "log.level=" + d.logLevel, listenersKey + "=" + string(listeners)},
+		set: []string{"log.format=text", "log.level=" + d.logLevel, listenersKey + "=" + string(listeners),
+			"rates.file=" + rates, "rates.max_age=" + sampleRatesAge},
 	}.load()
 	if err != nil {
 		return err
@@ -83,7 +88,12 @@ func (d *demo) run(ctx context.Context, stdout, stderr io.Writer) error {
 	}
 	return run(ctx, &l.Config, surroundings{
 		log: newLogger(stderr, l.Log), listen: net.Listen, floor: floor,
-		prepare: func(s *stores) error { return importSamples(ctx, s) },
+		prepare: func(s *stores) error {
+			if err := writeFile(rates, configs.Rates, 0o644); err != nil {
+				return storeError(data, err)
+			}
+			return importSamples(ctx, s)
+		},
 		ready: func(a addresses) error {
 			d.welcome(stdout, a)
 			return d.announce(a, data)
@@ -104,19 +114,27 @@ func importSamples(ctx context.Context, s *stores) error {
 // stand, again and again.
 func (d *demo) welcome(w io.Writer, a addresses) {
 	host := "http://" + a.HTTP
+	_, port, _ := net.SplitHostPort(a.HTTP)
 	fmt.Fprintf(w, `Kessai runs with sample data. Ctrl-C ends it.
+
+Open the shop floor in a browser and buy a coffee with a phone:
+
+    http://localhost:%[5]s/demo
+
+A till, a vending machine and a customer's phone stand there side by side: sign in
+on the phone, press Coffee at the till, and agree on the phone.
 
 HTTP      %[1]s     API key %[3]s
 ISO 8583  %[2]s            iso87-ascii, length of two bytes
 
-Buy a coffee for 450 yen, over JSON and over ISO 8583:
+Or buy it with a card, over JSON and over ISO 8583:
 
 curl -sS %[1]s/v1/payments -H 'Authorization: Bearer %[3]s' -H 'Content-Type: application/json' -H "Idempotency-Key: $(date +%%s%%N)" -d '{"kind":"purchase","merchant":"AOI000000000001","terminal":"AOI00001","amount":{"value":450,"currency":"JPY"},"medium":{"pan":"4242424242424242","expiry":"2912"}}'
 
 %[4]s iso send --to %[2]s --fill 0=0200 2=4242424242424242 3=000000 4=450 14=2912 41=AOI00001 49=392
 
 metrics %[1]s/metrics   health %[1]s/readyz   API docs %[1]s/docs
-`, host, a.ISO[0], sampleKeys["AOI000000000001"], self())
+`, host, a.ISO[0], sampleKeys["AOI000000000001"], self(), port)
 }
 
 // self gives what the reader has to type to run this binary again.

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 
 	"go.yaml.in/yaml/v3"
 
+	"kessai/authz/rates"
 	"kessai/configs"
 	"kessai/gateway"
 )
@@ -37,7 +39,11 @@ func demoFloor() (*gateway.FloorOptions, error) {
 	for _, t := range sample.Terminals {
 		vending[t.ID] = t.Operation == "vending"
 	}
-	floor := &gateway.FloorOptions{}
+	table, err := rates.Read(bytes.NewReader(configs.Rates))
+	if err != nil {
+		return nil, fmt.Errorf("the sample exchange rates: %w", err)
+	}
+	floor := &gateway.FloorOptions{RatesOf: table.Date}
 	for _, m := range sample.Merchants {
 		shop := gateway.FloorShop{
 			Merchant: m.ID, Name: m.Name, Currency: m.Currency, Terminal: sampleTerminals[m.ID],

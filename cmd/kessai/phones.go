@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/hkdf"
 	"crypto/sha256"
@@ -55,23 +56,29 @@ func (s *stores) openPhones(c *Config, m *gateway.Metrics, log *slog.Logger) (er
 		return configError("keys.phone", err)
 	}
 	p.push, err = phones.NewPusher(phones.PushOptions{
-		Store: p.store, Key: vapid, Contact: c.Phone.PushContact, Hosts: strings.Fields(c.Phone.PushHosts),
+		Store: p.store, Key: vapid, Contact: c.pushContact(), Hosts: strings.Fields(c.Phone.PushHosts),
 		Told: m.Pushed, Logger: log,
 	})
 	if err != nil {
 		return configError("phone", err)
 	}
-	p.rates, err = rates.Open(rates.Options{File: c.Rates.File, MaxAge: c.Rates.MaxAge, Observe: func(t *rates.Table, err error) {
+	// What goes wrong is told below; a gateway without rates can do everything else.
+	p.rates, _ = rates.Open(rates.Options{File: c.Rates.File, MaxAge: c.Rates.MaxAge, Observe: func(t *rates.Table, err error) {
 		if err != nil {
 			log.Error("the exchange rates cannot be read: those before stay in force, until they are too old", "error", err)
 		}
 	}})
-	if err != nil {
-		log.Error("there are no exchange rates", "error", err)
-	}
 	m.WatchRates(p.rates.Age)
 	s.phones = p
 	return nil
+}
+
+// pushContact is how push services reach whoever runs the gateway.
+func (c *Config) pushContact() string {
+	if c.Phone.PushContact == "" && strings.HasPrefix(c.Phone.Origin, "https://") {
+		return c.Phone.Origin
+	}
+	return cmp.Or(c.Phone.PushContact, "postmaster@localhost")
 }
 
 func (p *phoneParts) close() error {

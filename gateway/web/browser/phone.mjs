@@ -195,7 +195,7 @@ const scenes = {
   async late() {
     const { context, page } = await phone("late", { at: hasty });
     const sale = await ask(customers.late, { at: hasty });
-    await page.waitForSelector(".time.short");
+    await page.waitForSelector(".time.short, .outcome"); // it may be over before it is drawn, where all is slow
     await ended(page, "clock");
     await stands(sale.id, "expired", hasty);
     await look(page, "late", pictures, ".outcome");
@@ -423,6 +423,8 @@ const scenes = {
     await devtools.send("ServiceWorker.enable");
     await page.evaluate(() => navigator.serviceWorker.ready);
     await devtools.send("ServiceWorker.deliverPushMessage", { origin: base, registrationId: await registration, data: '{"v":1,"t":"ask"}' });
+    const { installabilityErrors: missing } = await devtools.send("Page.getInstallabilityErrors");
+    check(missing.every((e) => e.errorId === "in-incognito"), `the app cannot be installed: ${missing.map((e) => e.errorId)}`);
     const said = await page.evaluate(async () => {
       const registration = await navigator.serviceWorker.ready;
       for (;;) {

@@ -113,12 +113,12 @@ function languageChoice() {
 function lookButton() {
   const change = async (e) => {
     look = looks[(looks.indexOf(look) + 1) % looks.length];
-    await put("look", look);
     wear();
     const button = lookButton();
     e.currentTarget.replaceWith(button);
     button.focus();
     say(t("look_" + look));
+    await put("look", look);
   };
   return h("button.plain", { type: "button", onclick: change, "aria-label": t("look_" + look) }, icon(look));
 }
@@ -159,6 +159,10 @@ async function start() {
   look = (await get("look")) ?? "auto";
   wear();
   document.body.append(h("p.unseen", { id: "said", role: "status", "aria-live": "polite" }));
+  document.getElementById("skip").addEventListener("click", (e) => {
+    e.preventDefault(); // the address names views, and no place within one
+    document.getElementById("main").focus();
+  });
   addEventListener("hashchange", route);
   navigator.serviceWorker?.register("/phone/sw.js").catch(() => {}); // without it there is no push, and all else works
   try {
