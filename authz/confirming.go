@@ -126,6 +126,9 @@ type Proof struct {
 // InvalidTransaction where the payment has ended; NoSuchRecord, with no payment,
 // where it is not this customer's. Errors are those of [Engine.Authorize].
 func (e *Engine) Approve(ctx context.Context, p Proof) (sale ledger.Tx, code kessai.ResponseCode, err error) {
+	if t, over := e.over(p.Sale, p.Customer); over && !p.Wrong {
+		return t, kessai.InvalidTransaction, nil
+	}
 	op := e.ofCustomer(kessai.Approval, p.Sale, p.Customer)
 	op.Factor, op.Note = p.Factor, p.Evidence
 	if p.Wrong {
@@ -137,9 +140,19 @@ func (e *Engine) Approve(ctx context.Context, p Proof) (sale ledger.Tx, code kes
 // CancelByCustomer ends a payment that waits (P-8). The outcome is as in
 // [Engine.Approve].
 func (e *Engine) CancelByCustomer(ctx context.Context, id kessai.TxID, customer ledger.AccountID) (sale ledger.Tx, code kessai.ResponseCode, err error) {
+	if t, over := e.over(id, customer); over {
+		return t, kessai.InvalidTransaction, nil
+	}
 	op := e.ofCustomer(kessai.Cancellation, id, customer)
 	op.Ends = kessai.CustomerCancellation
 	return e.commitOf(ctx, &op)
+}
+
+// over gives a payment of a customer that waits no more. What they do about it
+// changes nothing and is not recorded, or they could fill the book with it.
+func (e *Engine) over(id kessai.TxID, customer ledger.AccountID) (ledger.Tx, bool) {
+	t, ok := e.book.Find(ledger.Ref{ID: id})
+	return t, ok && t.Asks != kessai.AsksNobody && t.Customer == customer && t.Status != ledger.Waiting
 }
 
 // Claim makes a payment that named nobody that of a customer (P-3). The outcome is
@@ -175,8 +188,12 @@ func (e *Engine) Claim(ctx context.Context, id kessai.TxID, customer string) (sa
 }
 
 // SignIn counts a try to sign in with a password: Approved, WrongProof, or
-// TriesExceeded where too many were wrong today.
+// TriesExceeded where too many were wrong today. Then nothing is recorded, or a
+// stranger who knows a customer's ID could fill the book.
 func (e *Engine) SignIn(ctx context.Context, customer ledger.AccountID, wrong bool) (kessai.ResponseCode, error) {
+	if _, n := e.book.Tries(customer); n >= e.o.Phone.DayTries {
+		return kessai.TriesExceeded, nil
+	}
 	op := e.ofCustomer(kessai.SignIn, 0, customer)
 	op.Factor = kessai.FactorPassword
 	if wrong {

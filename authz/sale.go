@@ -1,6 +1,7 @@
 package authz
 
 import (
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -221,10 +222,28 @@ func (e *Engine) note(id kessai.TxID) (n saleNote, err error) {
 	return n, err
 }
 
-// claimNote reads what a claim added: who claimed it, and at which rate.
+// claimNote reads what a claim added: who claimed it, and at which rate. Its name is
+// forgotten with the book's retention, and may then be that of a refused repeat. The
+// claim stands in the book all the same, before what ended the payment.
 func (e *Engine) claimNote(t *ledger.Tx) (saleNote, error) {
+	mine := func(c *ledger.Tx) bool {
+		return c.Kind == kessai.Claim && c.Original == t.ID && c.Customer == t.Customer && c.HasNote && (c.Code.IsApproval() || c.Ends != 0)
+	}
 	claim, ok := e.book.Find(ledger.Ref{Key: claimKey(t.ID, t.Customer)})
-	if !ok || !claim.HasNote {
+	if ok = ok && mine(&claim); !ok && t.Ended != 0 {
+		claim, ok = e.book.Find(ledger.Ref{ID: t.Ended}) // it was not covered, and ended the payment itself
+		ok = ok && mine(&claim)
+	}
+	if by := cmp.Or(t.Agreed, t.Ended); !ok && by != 0 {
+		found, err := e.book.List(ledger.Query{Before: by, From: time.Unix(0, t.Time), Limit: 1, Match: mine})
+		if err != nil {
+			return saleNote{}, err
+		}
+		if ok = len(found) > 0; ok {
+			claim = found[0]
+		}
+	}
+	if !ok {
 		return saleNote{}, fmt.Errorf("the claim of %s is not remembered any more", t.ID)
 	}
 	return e.note(claim.ID)

@@ -34,15 +34,18 @@ func withEngine(w *isoShop) ISOOptions {
 	return o
 }
 
-// awaitID waits until so many payments wait and gives the newest of them.
-func awaitID(t *testing.T, w *isoShop, n int) kessai.TxID {
+// awaitID waits until Suzuki is asked about so many payments, and gives the newest.
+func awaitID(t *testing.T, w *isoShop, n int) (id kessai.TxID) {
 	t.Helper()
-	until(t, "the payments wait", func() bool { return w.engine.PhoneStats().Waiting == n })
-	all := w.engine.Sales(customerOf(t, w.book, "suzuki"))
-	if len(all) == 0 {
-		t.Fatal("Suzuki is not asked")
-	}
-	return all[len(all)-1].ID
+	suzuki := customerOf(t, w.book, "suzuki")
+	until(t, "Suzuki is asked", func() bool {
+		all := w.engine.Sales(suzuki)
+		if len(all) == n {
+			id = all[n-1].ID
+		}
+		return id != 0
+	})
+	return id
 }
 
 // TestISO_TheAnswerComesWithTheDecision, and what came with the question is answered

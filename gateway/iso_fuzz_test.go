@@ -131,6 +131,8 @@ func isoSeeds(t testing.TB) [][]byte {
 		append(p.frame(hold), p.frame(p.financial("0220", "000000", fields{4: yen(400), 49: "392", 90: originalOf(hold)}))...),
 		p.frame(p.financial("0200", "090000", fields{35: suzukiCard + "=3912", 4: yen(450), 49: "392", 54: "0040392D" + yen(100)})),
 		p.frame(p.financial("0200", "310000", card)),
+		p.frame(isoAsks(p)),
+		p.frame(isoAsks(p, "CF", "Q", "TI", "20261122033912-1", "IT", "A1|2|120|Water^B1|1")),
 		{0, 0}, {0xff, 0xff, 1}, []byte("GET / HTTP/1.1\r\n\r\n"),
 	}
 	return append(seeds, bytes.Join(seeds[:6], nil))

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -42,6 +43,7 @@ type phoneFixture struct {
 	ahead    time.Duration
 	people   map[customers.ID]customers.Customer
 	payments atomic.Uint64
+	held     chan struct{} // nothing is known of Sato until it is closed; may be nil
 }
 
 // phoneSetup is what a test may choose.
@@ -52,6 +54,7 @@ type phoneSetup struct {
 	http   func(*HTTPOptions)
 	origin string
 	pad    time.Duration
+	push   **phones.Pusher // to be made; nil: none
 }
 
 // The verifiers are made once: that is the slow part.
@@ -106,9 +109,17 @@ func (f *phoneFixture) side(t testing.TB, s *phoneSetup, engine *authz.Engine, b
 		a, ok := book.AccountByName(customers.AccountName(id))
 		return a.ID, a.Currency, ok
 	}
+	if s.push != nil {
+		o.Push = httpMust[*phones.Pusher](t)(phones.NewPusher(phones.PushOptions{Store: f.store, Key: bytes.Repeat([]byte{7}, 32), Contact: "ops@example.com"}))
+		t.Cleanup(o.Push.Close)
+		*s.push = o.Push
+	}
 	o.Service = httpMust[*phones.Service](t)(phones.New(phones.Options{
 		Store: f.store, Keys: f.keys, Origin: s.origin, Iterations: customers.MinIterations, Pad: s.pad, Now: f.now,
 		Customer: func(id customers.ID) (customers.Customer, bool, error) {
+			if id == "sato" && f.held != nil {
+				<-f.held
+			}
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			c, ok := f.people[id]
@@ -167,6 +178,7 @@ type testPhone struct {
 	spki     []byte
 	scram    *scram.Client
 	cookie   string
+	origin   string // empty: the server's own address
 	device   string
 	passkey  *testPasskey
 }
@@ -200,7 +212,7 @@ func (p *testPhone) call(method, path string, body any, headers ...string) *http
 	default:
 		text = string(httpMust[[]byte](p.f.t)(json.Marshal(b)))
 	}
-	own := []string{"Authorization", "", headerPhone, "1", "Origin", p.f.url, "Cookie", p.cookie}
+	own := []string{"Authorization", "", headerPhone, "1", "Origin", cmp.Or(p.origin, p.f.url), "Cookie", p.cookie}
 	a := p.f.do(method, path, text, append(own, headers...)...)
 	for _, c := range (&http.Response{Header: a.header}).Cookies() {
 		if c.Name == phoneCookie {

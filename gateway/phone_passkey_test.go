@@ -171,8 +171,9 @@ func TestPhone_Passkey(t *testing.T) {
 	f.expect("a passkey that was removed", signIn(func(*passkeyAnswer) {}), 401, "sign_in_refused")
 }
 
-// TestPhone_EveryBitOfAPasskeyCounts turns over every bit of what a browser says.
-func TestPhone_EveryBitOfAPasskeyCounts(t *testing.T) {
+// TestPhone_EveryByteOfAPasskeyCounts turns over a bit of every byte of what a browser
+// says, each time another; customers/phones does so with all of them.
+func TestPhone_EveryByteOfAPasskeyCounts(t *testing.T) {
 	f := newPhoneFixture(t, func(s *phoneSetup) {
 		s.asks.MaxTries, s.phone.Tries = 255, 255
 	})
@@ -189,26 +190,26 @@ func TestPhone_EveryBitOfAPasskeyCounts(t *testing.T) {
 	like := p.answers(p.call("POST", "/phone/v1/sales/"+id+"/passkey", nil))
 	wrong := 0
 	for field, of := range fields {
-		for from, bits := 0, 8*len(*of(&like)); from < bits; from += phones.MaxDeviceTries {
+		for from, size := 0, len(*of(&like)); from < size; from += phones.MaxDeviceTries {
 			if wrong += phones.MaxDeviceTries; wrong > 255 {
 				p.call("POST", "/phone/v1/sales/"+id+"/cancel", `{}`)
 				id, wrong = f.asked("suzuki"), phones.MaxDeviceTries
 			}
 			digest := p.digest(id)
 			var all sync.WaitGroup
-			for bit := from; bit < min(bits, from+phones.MaxDeviceTries); bit++ {
+			for i := from; i < min(size, from+phones.MaxDeviceTries); i++ {
 				all.Go(func() {
 					a := p.proveByPasskey(id, digest, func(a *passkeyAnswer) {
 						part := of(a)
-						if bit < 8*len(*part) { // a signature may be a byte shorter
+						if i < len(*part) { // a signature may be a byte shorter
 							*part = bytes.Clone(*part)
-							(*part)[bit/8] ^= 1 << (bit % 8)
+							(*part)[i] ^= 1 << (i % 8)
 						} else {
 							*part = append(bytes.Clone(*part), 0)
 						}
 					})
 					if a.status == 200 && a.text("outcome") != "wrong" || a.status != 200 && a.status != 422 {
-						t.Errorf("field %d, bit %d: %d %s", field, bit, a.status, a.raw)
+						t.Errorf("field %d, byte %d: %d %s", field, i, a.status, a.raw)
 					}
 				})
 			}

@@ -207,7 +207,12 @@ func TestPhone_EveryBitOfAProofCounts(t *testing.T) {
 	})
 	p := f.in("suzuki")
 	id, wrong := f.asked("suzuki"), 0
-	y := p.beginSale(id)
+	digest := p.digest(id)
+	begin := func() proof {
+		_, y := p.begin("kessai-sale", digest, "/phone/v1/sales/"+id+"/password", nil)
+		return y
+	}
+	y := begin()
 	judge := func(what string, a *httpAnswer) {
 		t.Helper()
 		switch a.status {
@@ -218,13 +223,14 @@ func TestPhone_EveryBitOfAProofCounts(t *testing.T) {
 			if wrong++; wrong%250 == 0 {
 				p.call("POST", "/phone/v1/sales/"+id+"/cancel", `{}`)
 				id = f.asked("suzuki")
+				digest = p.digest(id)
 			}
 		case http.StatusForbidden, http.StatusUnprocessableEntity, http.StatusBadRequest:
 		default:
 			t.Fatalf("%s: %d %s", what, a.status, a.raw)
 		}
 		if a.status != http.StatusUnprocessableEntity && a.status != http.StatusBadRequest { // then the proof was not looked at, and stays
-			y = p.beginSale(id)
+			y = begin()
 		}
 	}
 	for bit := range 8 * len(y.final) {

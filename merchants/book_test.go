@@ -27,7 +27,7 @@ func openBoth(t *testing.T, dir string, batch int, step func(string)) (*ledger.B
 		t.Fatal(err)
 	}
 	o := testOptions(t, dir, newAccounts())
-	o.OpenAccounts, o.Account = book.OpenAccounts, book.AccountByName
+	o.OpenAccounts, o.Account, o.AccountNumbers = book.OpenAccounts, book.AccountByName, book.AccountNumbers
 	r, err := open(o, batch, step)
 	if err != nil {
 		t.Fatal(errors.Join(err, book.Close()))

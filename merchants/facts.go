@@ -28,47 +28,89 @@ var terminalStatus = map[TerminalStatus]cache.TerminalStatus{
 // its customer's account. That number is asked of the book and not kept in the
 // registry: with another book it would be another customer's.
 func (r *Registry) mediumFacts(key, value []byte) (f cache.Medium, err error) {
+	f, account, err := readMedium(key, value)
+	if err == nil {
+		f.Account, err = r.accountNumber(account)
+	}
+	return f, err
+}
+
+// readMedium is mediumFacts but for the number of the account, whose name it gives.
+func readMedium(key, value []byte) (f cache.Medium, account string, err error) {
 	m, err := customers.DecodeMedium(key, value)
 	if err != nil {
-		return f, unreadable("medium", err)
+		return f, "", unreadable("medium", err)
 	}
-	account, err := r.accountNumber(customers.AccountName(m.Customer))
 	return cache.Medium{
-		Status: mediumStatus[m.Status], Expiry: m.Expiry, Allowed: orAll(m.Allowed),
-		Account: account, Limits: cache.Limits(m.Limits),
-	}, err
+		Status: mediumStatus[m.Status], Expiry: m.Expiry, Allowed: orAll(m.Allowed), Limits: cache.Limits(m.Limits),
+	}, customers.AccountName(m.Customer), nil
 }
 
 // terminalFacts gives what a decision needs to know of a terminal. That its
 // merchant is blocked is no part of it: it would be a change of each terminal.
 func (r *Registry) terminalFacts(key, value []byte, merchant func(kessai.MerchantID) (Merchant, bool, error)) (f cache.Terminal, err error) {
+	f, user, err := readTerminal(key, value, merchant)
+	if err == nil {
+		f.Account, err = r.accountNumber(AccountName(f.Merchant))
+	}
+	if err == nil && user != "" {
+		f.User, err = r.accountNumber(user)
+	}
+	return f, err
+}
+
+// readTerminal is terminalFacts but for the numbers of the accounts. It gives the
+// name of the one customer's whom the terminal serves; none where it serves all.
+func readTerminal(key, value []byte, merchant func(kessai.MerchantID) (Merchant, bool, error)) (f cache.Terminal, user string, err error) {
 	t, err := decodeTerminal(key, value)
 	if err != nil {
-		return f, err
+		return f, "", err
 	}
 	m, ok, err := merchant(t.Merchant)
 	switch {
 	case err != nil:
-		return f, err
+		return f, "", err
 	case !ok:
-		return f, fmt.Errorf("%w: terminal %s belongs to a merchant that is missing", ErrDamaged, t.ID)
+		return f, "", fmt.Errorf("%w: terminal %s belongs to a merchant that is missing", ErrDamaged, t.ID)
 	}
-	f = cache.Terminal{
+	if t.User != "" {
+		user = customers.AccountName(t.User)
+	}
+	return cache.Terminal{
 		Status: terminalStatus[t.Status], Partial: t.Partial, Merchant: t.Merchant,
 		Currency: m.Currency, Allowed: orAll(t.Allowed), Limits: cache.Limits(t.Limits),
-	}
-	if f.Account, err = r.accountNumber(AccountName(t.Merchant)); err == nil && t.User != "" {
-		f.User, err = r.accountNumber(customers.AccountName(t.User))
-	}
-	return f, err
+	}, user, nil
 }
 
 func (r *Registry) accountNumber(name string) (uint32, error) {
 	a, ok := r.o.Account(name)
 	if !ok {
-		return 0, fmt.Errorf("%w: account %s is not in the book: this registry and this book do not belong together, or the book was begun anew; import the files again", ErrDamaged, name)
+		return 0, noAccount(name)
 	}
 	return uint32(a.ID), nil
+}
+
+func noAccount(name string) error {
+	return fmt.Errorf("%w: account %s is not in the book: this registry and this book do not belong together, or the book was begun anew; import the files again", ErrDamaged, name)
+}
+
+// accountNumbers is the same for many; an empty name has the number zero.
+func (r *Registry) accountNumbers(names []string) (numbers []uint32, err error) {
+	numbers = make([]uint32, len(names))
+	if r.o.AccountNumbers == nil {
+		for i, name := range names {
+			if name != "" && err == nil {
+				numbers[i], err = r.accountNumber(name)
+			}
+		}
+		return numbers, err
+	}
+	for i, id := range r.o.AccountNumbers(names) {
+		if numbers[i] = uint32(id); id == 0 && names[i] != "" {
+			return nil, noAccount(names[i])
+		}
+	}
+	return numbers, nil
 }
 
 func orAll(s kessai.KindSet) kessai.KindSet {

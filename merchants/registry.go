@@ -19,14 +19,15 @@ import (
 	"kessai/store"
 )
 
-// Options configures a registry. All of it is needed.
+// Options configures a registry. All of it is needed, but for what says otherwise.
 type Options struct {
 	Dir string // the data folder; the registry keeps its own folder in it
 
-	// The two things that the registry needs of the book: its OpenAccounts and
-	// its AccountByName.
-	OpenAccounts func([]ledger.AccountSpec) ([]ledger.AccountID, error)
-	Account      func(name string) (ledger.Account, bool)
+	// What the registry needs of the book: its OpenAccounts, its AccountByName and
+	// its AccountNumbers. Without the last, each account is asked for by itself.
+	OpenAccounts   func([]ledger.AccountSpec) ([]ledger.AccountID, error)
+	Account        func(name string) (ledger.Account, bool)
+	AccountNumbers func(names []string) []ledger.AccountID
 
 	Hasher       *kessai.MediumHasher // turns card numbers into medium IDs
 	APIKeySecret []byte               // API keys are hashed with it; at least 32 bytes

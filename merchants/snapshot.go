@@ -1,6 +1,7 @@
 package merchants
 
 import (
+	"cmp"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -59,6 +60,35 @@ type loader struct {
 	shops map[kessai.MerchantID]Merchant
 }
 
+// batch is of terminals or media that wait for the numbers of accounts.
+type batch[T any] struct {
+	all   []T
+	names []string // of the account of each
+}
+
+// batchSize is the number of accounts that the book is asked for at once: see
+// [ledger.Book.AccountNumbers].
+const batchSize = 512
+
+// add adds one, and reports whether the batch is full.
+func (b *batch[T]) add(one T, name string) (full bool) {
+	b.all, b.names = append(b.all, one), append(b.names, name)
+	return len(b.all) == batchSize
+}
+
+// take gives f each with its number, and empties the batch.
+func (b *batch[T]) take(r *Registry, f func(one *T, number uint32)) error {
+	numbers, err := r.accountNumbers(b.names)
+	if err != nil {
+		return err
+	}
+	for i := range b.all {
+		f(&b.all[i], numbers[i])
+	}
+	b.all, b.names = b.all[:0], b.names[:0]
+	return nil
+}
+
 // now gives a record with the change that waits for it.
 func (l *loader) now(key, value []byte) ([]byte, error) {
 	if len(l.later) == 0 {
@@ -89,12 +119,23 @@ func (l *loader) merchants() error {
 
 func (l *loader) terminals(want int) error {
 	n := 0
+	var users, owners batch[cache.TerminalChange]
+	owned := func(t *cache.TerminalChange, account uint32) {
+		t.Facts.Account = account
+		l.b.AddTerminal(t.ID, t.Facts)
+		n++
+	}
+	used := func(t *cache.TerminalChange, user uint32) {
+		t.Facts.User = user
+		owners.add(*t, AccountName(t.Facts.Merchant))
+	}
+	put := func() error { return cmp.Or(users.take(l.r, used), owners.take(l.r, owned)) }
 	err := each(l.v.base, terminalPrefix, func(key, value []byte) error {
 		value, err := l.now(key, value)
 		if err != nil {
 			return err
 		}
-		f, err := l.r.terminalFacts(key, value, func(id kessai.MerchantID) (Merchant, bool, error) {
+		f, user, err := readTerminal(key, value, func(id kessai.MerchantID) (Merchant, bool, error) {
 			m, ok := l.shops[id]
 			return m, ok, nil
 		})
@@ -102,31 +143,44 @@ func (l *loader) terminals(want int) error {
 			return err
 		}
 		id, err := kessai.ParseTerminalID(key[len(terminalPrefix):])
-		l.b.AddTerminal(id, f)
-		n++
+		if err == nil && users.add(cache.TerminalChange{ID: id, Facts: f}, user) {
+			err = put()
+		}
 		return err
 	})
-	return complete(err, n, want, "terminals")
+	return complete(cmp.Or(err, put()), n, want, "terminals")
 }
 
 func (l *loader) media(want, readers int) error {
 	spans := mediaSpans()
+	batches := make([]batch[cache.MediumChange], len(spans))
 	var count atomic.Int64
-	err := eachIn(l.v.base, l.r.db.Opts().Dir, spans, readers, func(_ int, key, value []byte) error {
+	put := func(n int) error {
+		if l.r.closing.Load() {
+			return ErrClosed
+		}
+		count.Add(int64(len(batches[n].all)))
+		return batches[n].take(l.r, func(m *cache.MediumChange, account uint32) {
+			m.Facts.Account = account
+			l.b.AddMedium(m.ID, m.Facts)
+		})
+	}
+	err := eachIn(l.v.base, l.r.db.Opts().Dir, spans, readers, func(n int, key, value []byte) error {
 		value, err := l.now(key, value)
 		if err != nil {
 			return err
 		}
-		f, err := l.r.mediumFacts(key, value)
-		if err != nil {
-			return err
+		f, account, err := readMedium(key, value)
+		if err == nil && batches[n].add(cache.MediumChange{ID: mediumID(key), Facts: f}, account) {
+			err = put(n)
 		}
-		l.b.AddMedium(mediumID(key), f)
-		if count.Add(1)%1024 == 0 && l.r.closing.Load() {
-			return ErrClosed
-		}
-		return nil
-	}, func(n int) { l.b.Done(byte(n)) })
+		return err
+	}, func(n int) error {
+		err := put(n)
+		batches[n] = batch[cache.MediumChange]{}
+		l.b.Done(byte(n))
+		return err
+	})
 	return complete(err, int(count.Load()), want, "media")
 }
 

@@ -24,7 +24,7 @@ type span struct{ from, to []byte }
 // records of one come in the order of their keys, from one goroutine. Key and
 // value are f's until it returns. Damage that badger panics over is an error. The
 // memory that the store, in the folder named, takes for this is given back.
-func eachIn(txn *badger.Txn, dir string, spans []span, readers int, f func(n int, key, value []byte) error, done func(n int)) error {
+func eachIn(txn *badger.Txn, dir string, spans []span, readers int, f func(n int, key, value []byte) error, done func(n int) error) error {
 	var next atomic.Int64
 	errs := make([]error, max(1, min(readers, len(spans))))
 	var all sync.WaitGroup
@@ -37,7 +37,7 @@ func eachIn(txn *badger.Txn, dir string, spans []span, readers int, f func(n int
 				}
 				errs[r] = eachOf(txn, spans[n], func(key, value []byte) error { return f(n, key, value) })
 				if done != nil && errs[r] == nil {
-					done(n)
+					errs[r] = done(n)
 				}
 				store.Release(dir)
 			}
@@ -48,6 +48,11 @@ func eachIn(txn *badger.Txn, dir string, spans []span, readers int, f func(n int
 	i := max(0, slices.IndexFunc(errs, func(err error) bool { return err != nil }))
 	return errs[i]
 }
+
+// recordsAtOnce is the number of records that are read before everybody else who
+// has something to do has a turn: some 50 µs. The runtime itself would let them wait
+// for 10 ms, which payments would feel.
+const recordsAtOnce = 32
 
 func eachOf(txn *badger.Txn, s span, f func(key, value []byte) error) (err error) {
 	defer func() {
@@ -60,7 +65,11 @@ func eachOf(txn *badger.Txn, s span, f func(key, value []byte) error) (err error
 	var value func([]byte) error
 	var item *badger.Item
 	value = func(v []byte) error { return f(item.Key(), v) }
+	n := 0
 	for it.Seek(s.from); it.Valid(); it.Next() {
+		if n++; n%recordsAtOnce == 0 {
+			runtime.Gosched()
+		}
 		item = it.Item()
 		if len(s.to) > 0 && bytes.Compare(item.Key(), s.to) >= 0 {
 			break

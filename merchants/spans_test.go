@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/dgraph-io/badger/v4"
@@ -231,7 +232,18 @@ func TestV1_EveryMediumHasItsCustomersAccount(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.o.Account = known.Account
-	for _, readers := range []int{1, 5} {
+	var asked atomic.Int64
+	atOnce := func(names []string) []ledger.AccountID {
+		asked.Add(1)
+		ids := make([]ledger.AccountID, len(names))
+		for i, name := range names {
+			a, _ := known.Account(name)
+			ids[i] = a.ID
+		}
+		return ids
+	}
+	for readers, together := range map[int]func([]string) []ledger.AccountID{1: nil, 2: atOnce, 5: atOnce} {
+		r.o.AccountNumbers = together
 		var s *cache.Snapshot
 		err := r.view(func(v reading) error { s, err = r.snapshot(v, cache.Both, readers); return err })
 		if err != nil {
@@ -242,5 +254,12 @@ func TestV1_EveryMediumHasItsCustomersAccount(t *testing.T) {
 				t.Fatalf("medium %d: %+v", i, got)
 			}
 		}
+	}
+	if times := asked.Load(); times == 0 || times > 2*(256+2) {
+		t.Errorf("the book was asked %d times for the accounts of %d media, twice", times, n)
+	}
+	r.o.AccountNumbers = func(names []string) []ledger.AccountID { return make([]ledger.AccountID, len(names)) }
+	if _, err := r.Snapshot(cache.Both); !errors.Is(err, ErrDamaged) {
+		t.Errorf("with a book that has no accounts: %v", err)
 	}
 }

@@ -159,7 +159,6 @@ func (r *Room[T]) enter(p *Place[T], now time.Time) {
 	p.asked = now
 	one := r.person(p.who.Account)
 	one.asked = append(one.asked, now)
-	r.recent = append(r.recent, recent{p.who.Account, now})
 }
 
 func (r *Room[T]) person(account uint32) *person {
@@ -172,10 +171,11 @@ func (r *Room[T]) person(account uint32) *person {
 }
 
 // forget drops what was asked too long ago to count; the caller holds the lock.
-// Each question is looked at once.
+// Each question is looked at once. One from after now was asked before the clock
+// was put back.
 func (r *Room[T]) forget(now time.Time) {
 	n := 0
-	for n < len(r.recent) && now.Sub(r.recent[n].at) >= r.o.Window {
+	for n < len(r.recent) && now.Sub(r.recent[n].at).Abs() >= r.o.Window {
 		account := r.recent[n].account
 		if one := r.people[account]; one != nil {
 			if i := slices.Index(one.asked, r.recent[n].at); i >= 0 {
@@ -206,7 +206,8 @@ func (r *Room[T]) Take(p *Place[T], id kessai.TxID) (first bool) {
 		return false
 	}
 	if other := r.places[id]; other != nil && !other.bare {
-		if p.users == 0 {
+		if p.users == 0 { // a repeat is no question
+			r.unask(p)
 			r.leave(p)
 		}
 		return false
@@ -237,6 +238,7 @@ func (r *Room[T]) sit(p *Place[T], id kessai.TxID) {
 	if p.who.Account != 0 {
 		one := r.person(p.who.Account)
 		one.open = append(one.open, id)
+		r.recent = append(r.recent, recent{p.who.Account, p.asked})
 	}
 }
 
@@ -248,12 +250,21 @@ func (r *Room[T]) Drop(p *Place[T], asked bool) {
 	if p.users--; p.users > 0 || p.id != 0 {
 		return
 	}
-	if one := r.people[p.who.Account]; one != nil && !asked && !p.asked.IsZero() {
+	if !asked {
+		r.unask(p)
+	} else if !p.asked.IsZero() {
+		r.recent = append(r.recent, recent{p.who.Account, p.asked})
+	}
+	r.leave(p)
+}
+
+// unask takes back that an account was asked; the caller holds the lock.
+func (r *Room[T]) unask(p *Place[T]) {
+	if one := r.people[p.who.Account]; one != nil && !p.asked.IsZero() {
 		if i := slices.Index(one.asked, p.asked); i >= 0 {
 			one.asked = slices.Delete(one.asked, i, i+1)
 		}
 	}
-	r.leave(p)
 }
 
 // leave ends a place; the caller holds the lock.

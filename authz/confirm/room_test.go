@@ -58,6 +58,27 @@ func TestBounds(t *testing.T) {
 	}
 }
 
+// TestOnlyQuestionsAreRemembered: a merchant that repeats what was answered long ago
+// fills no memory with it, and a clock that was put back locks nobody out.
+func TestOnlyQuestionsAreRemembered(t *testing.T) {
+	r := New[int](Options{})
+	for i := range 1_000 {
+		r.Drop(reserve(t, r, at(1, 0, byte(i)), noon, nil), false)
+	}
+	if len(r.recent)+len(r.people)+len(r.pairs) != 0 {
+		t.Errorf("nobody was asked, and %d questions are kept", len(r.recent))
+	}
+	tomorrow := noon.Add(24 * time.Hour)
+	for i := range 3 {
+		r.Drop(reserve(t, r, at(2, i, 1), tomorrow, nil), true)
+	}
+	for i := range 3 { // the clock is put right
+		r.Drop(reserve(t, r, at(1, i, 1), noon, nil), true)
+	}
+	reserve(t, r, at(1, 3, 2), noon.Add(time.Minute), ErrTooMany)
+	reserve(t, r, at(1, 3, 3), noon.Add(5*time.Minute), nil)
+}
+
 // TestEverybodyHearsOnce: whoever waits hears once, whether they came before the
 // payment had its place or after, and whoever left does not.
 func TestEverybodyHearsOnce(t *testing.T) {

@@ -97,8 +97,9 @@ func (a *accountRow) account(id AccountID, l label) Account {
 
 // accountNumber finds an account by the digest of its name; zero where there is
 // none.
-func (s *state) accountNumber(name string) AccountID {
-	hash, rest := nameDigest(name)
+func (s *state) accountNumber(name string) AccountID { return s.numberOf(nameDigest(name)) }
+
+func (s *state) numberOf(hash, rest uint64) AccountID {
 	p := s.byName.probe(hash)
 	for id := p.next(); id != 0; id = p.next() {
 		if s.accounts.get(id).rest == rest {
@@ -198,6 +199,27 @@ func (b *Book) accountByName(name string) (row accountRow, id AccountID) {
 		return accountRow{}, 0
 	}
 	return *b.state.accounts.get(uint64(id)), id
+}
+
+// AccountNumbers gives the numbers of many accounts; zero where there is none. Each
+// question for one waits until the block is on disk that is being written; this
+// waits once. The next block waits for it: some hundred names take a tenth of a
+// millisecond. Like [Book.AccountByName], it compares digests.
+func (b *Book) AccountNumbers(names []string) []AccountID {
+	digests := make([][2]uint64, len(names))
+	for i, name := range names {
+		digests[i][0], digests[i][1] = nameDigest(name)
+	}
+	ids := make([]AccountID, len(names))
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	if b.Err() != nil {
+		return ids
+	}
+	for i, d := range digests {
+		ids[i] = b.state.numberOf(d[0], d[1])
+	}
+	return ids
 }
 
 // Account gives one account. Its name and opening balance may have to be read

@@ -69,17 +69,17 @@ type Op struct {
 	CashBack int64 // the part of Amount that is cash handed over
 	Partial  bool  // a part of Amount may be approved
 
-	Original Ref           // what a follow-up refers to
-	HoldFor  time.Duration // how long a new hold stands; of a payment that asks, from when the customer agreed
-
 	// What has to do with the customer's agreement: see waiting.go.
-	Asks     kessai.Asks         // who must agree to a purchase or pre-authorization before it stands
-	WaitFor  time.Duration       // how long it waits for them: 1 s to MaxWait
-	Factor   kessai.Factor       // what the customer proved who they are with; the proof's verdict is Verdict
-	Ends     kessai.ResponseCode // of a cancellation: what the terminal is told. Zero: CustomerCancellation
-	MaxTries int                 // wrong proofs that end a payment, at most 255. Zero: 3
-	DayTries int                 // wrong passwords of an account in one business day that lock the password. Zero: 5
-	Foreign  Foreign             // the customer's side, where their account has another currency
+	Asks   kessai.Asks         // who must agree to a purchase or pre-authorization before it stands
+	Factor kessai.Factor       // what the customer proved who they are with; whether it was right is the Verdict
+	Ends   kessai.ResponseCode // of a cancellation: what the terminal is told. Zero: CustomerCancellation
+
+	Original Ref           // what a follow-up refers to, or what a customer does
+	HoldFor  time.Duration // how long a new hold stands; of a payment that asks, from when the customer agreed
+	WaitFor  time.Duration // how long a payment waits for its customer: 1 s to MaxWait
+	MaxTries int           // wrong proofs that end a payment, at most 255. Zero: 3
+	DayTries int           // wrong passwords of an account in one business day that lock the password. Zero: 5
+	Foreign  Foreign       // the customer's side, where their account has another currency
 
 	MediumLimit   Limit
 	TerminalLimit Limit

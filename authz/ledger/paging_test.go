@@ -269,6 +269,9 @@ func TestAccountNamesLeaveMemory(t *testing.T) {
 			if byName, found := b.AccountByName(a.Name); !ok || !found || byName.ID != customers[i] || a.ID != customers[i] {
 				t.Fatalf("account %d is %+v, and by its name %+v", customers[i], a, byName)
 			}
+			if ids := b.AccountNumbers([]string{"", a.Name, "customer/nobody"}); !slices.Equal(ids, []AccountID{0, a.ID, 0}) {
+				t.Fatalf("account %d, asked for with others, is %v", customers[i], ids)
+			}
 		}
 		b = reopen(t, b)
 	}

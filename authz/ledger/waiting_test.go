@@ -419,3 +419,56 @@ func TestP_HookTellsInOrder(t *testing.T) {
 		}
 	}
 }
+
+// TestP_NothingIsToldThatIsNotOnDisk: where the block of an end cannot be written
+// nobody is told of it, and nobody can read it.
+func TestP_NothingIsToldThatIsNotOnDisk(t *testing.T) {
+	b := must(Open(Options{Dir: t.TempDir(), Logf: t.Logf}))
+	shop, c := people(t, b, 1_000)
+	sale := commit(t, b, asking(1, c[0], shop, 10)).Tx
+	b.OnEnded(func(all []Tx) { t.Errorf("told of %+v", all) })
+	b.log.f.Close() // writes fail from now on
+	op := ofCustomer(kessai.Approval, sale.ID, c[0])
+	if _, err := b.Commit(t.Context(), &op); !errors.Is(err, ErrUnknown) {
+		t.Fatalf("got %v, want ErrUnknown", err)
+	}
+	if tx, ok := b.Find(Ref{ID: sale.ID}); ok || len(b.Waiting()) != 0 {
+		t.Errorf("%+v can be read", tx)
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b = openTest(t, Options{Dir: copyBook(t, b.o.Dir)})
+	wantStanding(t, b, sale.ID, Waiting, kessai.RequestInProgress)
+	wantCode(t, commit(t, b, op), kessai.Approved)
+}
+
+// TestP_ManyWait: many wait, each for another customer, and are found again after a
+// restart, in the list of each customer too.
+func TestP_ManyWait(t *testing.T) {
+	const n = 40_000 // more keys than one step of the index takes
+	b := openTest(t, Options{Dir: t.TempDir()})
+	shop, c := people(t, b, slices.Repeat([]int64{1_000}, 2_000)...)
+	tasks := make([]Task, n)
+	for i := range tasks {
+		tasks[i].Op = asking(uint64(i)+1, c[i%len(c)], shop, 10)
+	}
+	if err := b.CommitAll(t.Context(), tasks); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		all := b.Waiting()
+		if len(all) != n || b.Stats().Waiting != n {
+			t.Fatalf("%d wait, want %d", len(all), n)
+		}
+		for i := range all {
+			if all[i] != tasks[i].Outcome.Tx {
+				t.Fatalf("%+v waits, want %+v", all[i], tasks[i].Outcome.Tx)
+			}
+		}
+		if list, err := b.List(Query{Customer: c[7], Limit: 100}); err != nil || len(list) != n/len(c) {
+			t.Fatalf("%d are listed, want %d; %v", len(list), n/len(c), err)
+		}
+		b = reopen(t, b)
+	}
+}

@@ -97,7 +97,7 @@ func TestFloorIsOfTheDemoAlone(t *testing.T) {
 	if len(floor.Shops) != 2 || len(floor.Shops[0].Items) < 10 || !floor.Shops[1].Vending || len(floor.Customers) != 3 || floor.RatesOf == "" {
 		t.Errorf("the shop floor is %+v", floor)
 	}
-	g := configured(t)
+	g := startLive(t)
 	for _, path := range []string{"/demo", "/demo/", "/demo/floor.json", "/demo/qr.svg?text=x"} {
 		a, err := http.Get("http://" + g.HTTP + path)
 		if err != nil {

@@ -65,7 +65,7 @@ func TestP_BuyWithAPhone(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx := context.Background()
-	var refused *sim.PhoneProblem
+	var refused *sim.Problem
 	if err := phone.SignIn(ctx, "another"); !errors.As(err, &refused) || refused.Code != "sign_in_refused" {
 		t.Fatalf("signing in with a wrong password: %v", err)
 	}

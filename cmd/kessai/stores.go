@@ -59,7 +59,7 @@ func (s *stores) openRegistry(c *Config) error {
 		return configError("keys.purse", err)
 	}
 	s.registry, err = merchants.OpenRegistry(merchants.Options{
-		Dir: c.Data, OpenAccounts: s.book.OpenAccounts, Account: s.book.AccountByName,
+		Dir: c.Data, OpenAccounts: s.book.OpenAccounts, Account: s.book.AccountByName, AccountNumbers: s.book.AccountNumbers,
 		Hasher: s.hasher, APIKeySecret: api,
 	})
 	if err != nil {

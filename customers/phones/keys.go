@@ -81,7 +81,8 @@ func (k *Keys) ClaimCode(id kessai.TxID) string {
 func (k *Keys) ParseClaim(code string) (kessai.TxID, bool) {
 	code = strings.ToUpper(code)
 	b, err := crockford.DecodeString(code)
-	if err != nil || len(code) != claimSize {
+	// The decoder passes over ends of lines.
+	if err != nil || len(code) != claimSize || len(b) != crockford.DecodedLen(claimSize) {
 		return 0, false
 	}
 	id := kessai.TxID(binary.BigEndian.Uint64(append(make([]byte, 3, 8), b[:5]...)))
@@ -103,7 +104,7 @@ func (k *Keys) ReceiptCode(id kessai.TxID) string {
 // ParseReceipt reads a code of [Keys.ReceiptCode]. False: nobody here made it.
 func (k *Keys) ParseReceipt(code string) (kessai.TxID, bool) {
 	rrn, sum, ok := strings.Cut(strings.ToUpper(code), "-")
-	if !ok || len(rrn) != 12 {
+	if !ok || len(rrn) != 12 || len(sum) != crockford.EncodedLen(macBytes) {
 		return 0, false
 	}
 	id, ok := kessai.ParseTxID(rrn)

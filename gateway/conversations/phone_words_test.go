@@ -224,7 +224,7 @@ func (p *play) shownTo(who ledger.AccountID) string {
 		if s.Foreign != nil {
 			text += fmt.Sprintf(" = %s (%s of %s)", s.Foreign.Total, s.Foreign.Rate, s.Foreign.Date)
 		}
-		left := time.Unix(0, t.Deadline).Sub(time.Now()).Round(time.Second)
+		left := time.Until(time.Unix(0, t.Deadline)).Round(time.Second)
 		seen = append(seen, fmt.Sprintf("%s, %s left", text, left))
 	}
 	if len(seen) == 0 {

@@ -10,10 +10,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
@@ -57,17 +54,6 @@ func NewPhone(base, customer string, client *http.Client) (*Phone, error) {
 		return nil, err
 	}
 	return &Phone{Customer: customer, Name: "simulated phone", base: strings.TrimSuffix(base, "/"), http: &own, key: key, spki: spki}, nil
-}
-
-// PhoneProblem is what the gateway said instead of doing what it was asked.
-type PhoneProblem struct {
-	Status int
-	Code   string // such as sign_in_refused
-	Detail string
-}
-
-func (p *PhoneProblem) Error() string {
-	return fmt.Sprintf("the gateway answers %d %s: %s", p.Status, p.Code, p.Detail)
 }
 
 // PhoneSale is a payment as a phone is shown it.
@@ -235,42 +221,15 @@ func (p *Phone) sign(digest [32]byte, said []byte) ([]byte, error) {
 
 func b64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 
-// maxPhoneAnswer is the longest answer that a phone reads, in bytes.
-const maxPhoneAnswer = 1 << 20
-
 // ask asks the gateway, and reads what it answers into answer.
 func (p *Phone) ask(ctx context.Context, method, path string, body, answer any) error {
-	var text io.Reader
-	if body != nil {
-		b, err := json.Marshal(body)
-		if err != nil {
-			return err
-		}
-		text = bytes.NewReader(b)
-	}
-	r, err := http.NewRequestWithContext(ctx, method, p.base+path, text)
+	r, err := request(ctx, method, p.base+path, body)
 	if err != nil {
 		return err
 	}
-	r.Header.Set("Accept", "application/json")
 	if method != http.MethodGet {
-		r.Header.Set("Content-Type", "application/json")
 		r.Header.Set("X-Kessai-Phone", "1")
 		r.Header.Set("Origin", p.base)
 	}
-	a, err := p.http.Do(r)
-	if err != nil {
-		return err
-	}
-	defer a.Body.Close()
-	said, err := io.ReadAll(io.LimitReader(a.Body, maxPhoneAnswer))
-	if err != nil {
-		return err
-	}
-	if a.StatusCode >= 300 {
-		problem := &PhoneProblem{Status: a.StatusCode}
-		_ = json.Unmarshal(said, problem)
-		return problem
-	}
-	return json.Unmarshal(said, answer)
+	return exchange(p.http, r, answer)
 }

@@ -1,4 +1,4 @@
-// The JSON API as a merchant's program uses it: docs/PHONE.md.
+// The JSON API as a merchant's program uses it: /docs has all of it.
 
 export class Problem extends Error {
   constructor(status, body) {
@@ -40,20 +40,17 @@ export class Merchant {
   }
 
   // decided waits until the customer has decided, or nobody can any more.
-  async decided(payment, seen = () => {}) {
+  async decided(payment) {
     while (payment.status === "waiting") {
+      const asked = Date.now();
       payment = await this.call("GET", `/v1/payments/${payment.id}?wait=20s`);
-      seen(payment);
+      if (payment.status === "waiting" && Date.now() - asked < 1000) await pause(1000); // the gateway is about to end
     }
     return payment;
   }
 
   about(payment, verb, body = {}) {
     return this.call("POST", `/v1/payments/${payment.id}/${verb}`, body);
-  }
-
-  capture(payment, value) {
-    return this.about(payment, "capture", { amount: { value, currency: this.shop.currency } });
   }
 
   receipt(payment) {

@@ -1,6 +1,7 @@
 // The shop floor: a till, a vending machine and a phone side by side. Each talks to
 // the gateway as the real one would; they know of each other only what their owners
 // see.
+import { make } from "./api.js";
 import { Machine } from "./machine.js";
 import { Till } from "./till.js";
 
@@ -10,6 +11,18 @@ const $ = (id) => document.getElementById(id);
 function hold(url) {
   const { pathname, hash } = new URL(url, location.href);
   $("phone").contentWindow.location.assign((pathname.endsWith("/") ? pathname : pathname + "/") + hash);
+  seek();
+}
+
+// seek brings the phone into sight.
+const seek = () => $("phone").scrollIntoView({ block: "nearest" });
+
+// typeIn types for the customer, where the phone asks for it.
+function typeIn({ id, password }) {
+  const ask = (name) => $("phone").contentDocument.getElementById(name);
+  if (ask("customer")) ask("customer").value = id;
+  if (ask("password")) ask("password").value = password;
+  seek();
 }
 
 const floor = await (await fetch("/demo/floor.json")).json();
@@ -19,10 +32,12 @@ $("password").textContent = first.password;
 $("customer").value = first.id;
 for (const c of floor.customers) {
   const row = $("people").insertRow();
-  row.insertCell().textContent = `${c.id} (${c.name})`;
+  row.insertCell().textContent = c.name.includes(c.id) ? c.id : `${c.id} ${c.name}`;
   row.insertCell().textContent = c.password;
   row.insertCell().textContent = c.currency;
+  row.insertCell().append(make("button", { type: "button", onclick: () => typeIn(c), ariaLabel: `Type in number and password of ${c.id}` }, "Type in"));
 }
+$("rates").textContent = floor.rates_of;
 new Till(floor.shops.find((s) => !s.vending), hold);
 new Machine(floor.shops.find((s) => s.vending), hold);
 document.documentElement.dataset.ready = "yes";

@@ -2,15 +2,20 @@
 // the price of its dearest drink, lets the customer choose, reports what fell, and
 // the rest is released.
 //
-// What it must not forget when the power fails stands in its memory: the payment,
-// what its sensor has counted, and the key under which it reports, so that a report
-// that is sent twice counts once. What it never reports is not paid: the hold ends by
-// itself.
-import { Merchant, Problem, countdown, make, money, pause, qr } from "./api.js";
+// What it must not forget when the power fails stands in its memory: the payment and
+// what its sensor has counted. It reports under a key that follows from the payment,
+// so that a report that is sent twice counts once. What it never reports is not paid:
+// the hold ends by itself. pos/sim/vending.go is the same machine in Go.
+import { Merchant, countdown, make, money, pause, qr } from "./api.js";
 import { words } from "./till.js";
 
 const $ = (id) => document.getElementById(id);
-const memory = "kessai-machine";
+
+// The memory is that of this window: another one is another machine.
+const memory = {
+  get sale() { return JSON.parse(sessionStorage.getItem("kessai-machine") ?? "null"); },
+  set sale(what) { sessionStorage.setItem("kessai-machine", JSON.stringify(what)); },
+};
 
 export class Machine {
   #on = true;
@@ -30,20 +35,28 @@ export class Machine {
     this.start();
   }
 
-  remember(what) { localStorage.setItem(memory, JSON.stringify(what)); }
-  forget() { localStorage.removeItem(memory); }
-
   say(...what) { $("screen").replaceChildren(...what); }
 
   // start begins anew, and first reports what was left unreported.
   async start() {
-    this.#on = true;
+    this.#on = this.#busy = true;
     const run = ++this.#run;
-    $("power").textContent = "Cut the power";
+    this.wear();
     this.say("Starting…");
-    const left = JSON.parse(localStorage.getItem(memory) ?? "null");
-    if (left) await this.report(left, run);
+    try {
+      await this.settle(run);
+    } catch (e) {
+      if (run === this.#run) this.say(make("p", {}, e.message)); // it tries again before the next sale
+      await pause(3000);
+    }
     if (run === this.#run) this.idle();
+  }
+
+  // wear shows whether there is power.
+  wear() {
+    $("power").textContent = this.#on ? "Cut the power" : "Switch it on again";
+    for (const b of $("drinks").querySelectorAll("button")) b.disabled = !this.#on;
+    $("screen").classList.toggle("off", !this.#on);
   }
 
   idle() {
@@ -55,12 +68,11 @@ export class Machine {
     this.#on = false;
     this.#run++;
     this.#choice = undefined;
-    $("power").textContent = "Switch it on again";
-    $("screen").replaceChildren();
+    this.wear();
+    this.say("No power");
   }
 
   press(item) {
-    if (!this.#on) return;
     if (this.#choice) return this.#choice(item);
     if (!this.#busy) this.sell();
   }
@@ -71,10 +83,11 @@ export class Machine {
     $("flap").replaceChildren();
     let stop = () => {};
     try {
+      await this.settle(run); // what could not be reported before
       const dearest = Math.max(...this.shop.items.map((i) => i.price));
       const asked = await this.merchant.ask({ kind: "pre_authorization", amount: dearest, confirm: "claim" });
       if (run !== this.#run) return;
-      this.remember({ payment: asked, fallen: [], key: crypto.randomUUID() });
+      memory.sale = { payment: asked.id, fallen: [] };
       const left = make("b", { className: "left" });
       this.say(make("p", {}, "Scan to pay. ", left), qr(asked.claim.url, this.hold), make("p", {}, "Number ", make("b", { className: "number" }, asked.number)));
       stop = countdown(left, asked.confirm_by);
@@ -82,12 +95,12 @@ export class Machine {
       stop();
       if (run !== this.#run) return;
       if (payment.status !== "authorized") {
-        this.forget();
+        memory.sale = null;
         this.say(make("p", {}, words(payment)));
         await pause(3000);
         return;
       }
-      await this.dispense(payment, run);
+      await this.dispense(run);
     } catch (e) {
       if (run === this.#run) this.say(make("p", {}, e.message));
       await pause(3000);
@@ -98,7 +111,7 @@ export class Machine {
   }
 
   // dispense lets the customer choose, and reports what the sensor saw fall.
-  async dispense(payment, run) {
+  async dispense(run) {
     this.say(make("p", {}, make("b", {}, "Thank you. Choose a drink.")));
     const item = await new Promise((resolve) => { this.#choice = resolve; });
     this.#choice = undefined;
@@ -106,44 +119,50 @@ export class Machine {
     this.say(make("p", {}, `${item.name} is coming…`));
     await pause(900);
     if (run !== this.#run) return;
-    const state = JSON.parse(localStorage.getItem(memory));
+    const sale = memory.sale;
     const stuck = $("jam").checked;
     $("jam").checked = false;
     if (!stuck) {
-      state.fallen.push({ code: item.code, name: item.name, price: item.price });
-      this.remember(state);
+      sale.fallen.push({ name: item.name, price: item.price });
+      memory.sale = sale;
       $("flap").replaceChildren(make("span", { className: "can", ariaHidden: "true" }), ` ${item.name}`);
     }
     if ($("mute").checked) {
       $("mute").checked = false;
       return this.cut();
     }
-    await this.report(state, run);
+    await this.settle(run);
+  }
+
+  // settle ends the sale in the memory, if there is one: what fell is paid, and the
+  // rest of what was held is released.
+  async settle(run) {
+    const sale = memory.sale;
+    if (!sale) return;
+    const said = await this.report(sale).catch((e) => {
+      if (e.status === 404) return "The gateway does not know the last sale any more.";
+      throw e;
+    });
+    if (run !== this.#run) return; // the power failed before the answer was heard
+    memory.sale = null;
+    this.say(make("p", {}, said));
     await pause(2500);
   }
 
-  // report says what fell: that is paid, and the rest of what was held is released.
-  async report(state, run) {
-    const value = state.fallen.reduce((sum, i) => sum + i.price, 0);
-    const { id } = state.payment;
-    const path = `/v1/payments/${id}/` + (value ? "capture" : "release");
-    const body = value ? { amount: { value, currency: this.shop.currency } } : {};
-    try {
-      let now = await this.merchant.call("GET", `/v1/payments/${id}`);
-      if (now.status === "waiting") { // it waits for a machine that was switched off
-        await this.merchant.about(state.payment, "cancel");
-        now = { status: "cancelled" };
-      }
-      const answer = now.status === "authorized" ? await this.merchant.call("POST", path, body, { key: state.key }) : now;
-      this.forget();
-      if (run !== this.#run) return;
-      if (now.status !== "authorized") this.say(make("p", {}, "The last sale was over before it was reported: nothing is paid."));
-      else if (value) this.say(make("p", {}, `Paid ${money(answer.amount.value, this.shop.currency)}. The rest is released.`));
-      else this.say(make("p", {}, "Nothing fell, and nothing is paid. Sorry."));
-    } catch (e) {
-      if (e instanceof Problem) this.forget(); // it was heard, and refused
-      if (run === this.#run) this.say(make("p", {}, e.message));
+  // report says what fell, and gives what is to be told about it. It may be said
+  // again and again.
+  async report({ payment, fallen }) {
+    const path = `/v1/payments/${payment}`;
+    let now = await this.merchant.call("GET", path);
+    if (now.status === "waiting") { // for a machine that was switched off
+      await this.merchant.call("POST", `${path}/cancel`, {}, { key: `cancel-${payment}` });
+      now = await this.merchant.call("GET", path); // the customer may have been quicker
     }
-    await pause(1500);
+    if (!["authorized", "captured", "released"].includes(now.status)) return "The last sale was over before it was reported: nothing is paid.";
+    const value = fallen.reduce((sum, i) => sum + i.price, 0);
+    const { currency } = this.shop;
+    const answer = await this.merchant.call("POST", path + (value ? "/capture" : "/release"), value ? { amount: { value, currency } } : {}, { key: `report-${payment}` });
+    if (answer.response_code !== "00") return "The hold had ended before the machine could report: nothing is paid.";
+    return value ? `Paid ${money(answer.amount.value, currency)}. The rest is released.` : "Nothing fell, and nothing is paid. Sorry.";
   }
 }

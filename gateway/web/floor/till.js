@@ -98,7 +98,7 @@ export class Till {
     if (sale.status !== "waiting") return () => {};
     const left = make("b", { className: "left" });
     this.say("waiting", make("p", {}, "Waiting for the customer. ", left),
-      make("p", {}, "The phone must show the number ", make("b", { className: "number" }, sale.number), "."),
+      make("p", {}, "The phone must show the number ", make("b", { className: "number" }, sale.number)),
       ...(sale.claim ? [qr(sale.claim.url, this.hold)] : []));
     return countdown(left, sale.confirm_by);
   }
@@ -117,9 +117,12 @@ export class Till {
     }
     this.say("good", make("p", {}, make("b", {}, "Paid. "), `Approval code ${payment.approval_code}. Hand over the goods.`));
     this.#basket.clear();
-    const paper = make("pre", { className: "paper" }, await this.merchant.receipt(payment));
-    if ($("printer").querySelector("p")) $("printer").replaceChildren();
-    $("printer").prepend(paper);
+    this.print(await this.merchant.receipt(payment).catch((e) => `The receipt cannot be printed: ${e.message}`));
+  }
+
+  print(text) {
+    $("printer").querySelector("p")?.remove();
+    $("printer").prepend(make("pre", { className: "paper" }, text));
     $("printer").scrollTop = 0;
   }
 }
