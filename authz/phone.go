@@ -274,6 +274,7 @@ func (c *Confirm) appendTo(b []byte) []byte {
 		text(it.Code)
 		text(it.Name)
 		b = binary.AppendVarint(binary.AppendVarint(b, it.Quantity), it.Price)
+		b = binary.AppendVarint(b, int64(it.Tax))
 	}
 	return b
 }

@@ -94,7 +94,7 @@ func complete(it, known *sale.Item, at string, mustMatch bool) *Refusal {
 	if it.Name == "" || mustMatch {
 		it.Name = known.Name
 	}
-	if it.Tax == sale.TaxUnknown {
+	if it.Tax == sale.TaxUnknown || mustMatch {
 		it.Tax = known.Tax
 	}
 	return nil

@@ -45,7 +45,7 @@ type HTTPOptions struct {
 
 	MaxConnections int           // open at once; more get 503 and are closed. Default 4,096
 	MaxInFlight    int           // API requests worked on at once; more get the problem busy. Default 1,024
-	MaxWaiting     int           // requests that wait for a customer at once; more get the problem busy. Default 4,096
+	MaxWaiting     int           // requests of shops, and of phones, that wait for a customer at once; more get the problem busy. Default 2,048
 	MaxBody        int           // bytes of one body. Default 64 KiB
 	ReadTimeout    time.Duration // for a request to arrive whole. Default 10 s
 	WriteTimeout   time.Duration // for an answer to be taken. Default 10 s
@@ -73,7 +73,7 @@ func (o *HTTPOptions) setDefaults() error {
 	}
 	defaultTo(&o.MaxConnections, 4096)
 	defaultTo(&o.MaxInFlight, 1024)
-	defaultTo(&o.MaxWaiting, 4096)
+	defaultTo(&o.MaxWaiting, 2048)
 	defaultTo(&o.MaxBody, 64<<10)
 	defaultTo(&o.ReadTimeout, 10*time.Second)
 	defaultTo(&o.WriteTimeout, 10*time.Second)
@@ -89,16 +89,16 @@ func defaultTo[T comparable](v *T, d T) {
 
 // HTTP serves the JSON wire, health, metrics and the API page.
 type HTTP struct {
-	o        HTTPOptions
-	app      *fiber.App
-	problems *prometheus.CounterVec
-	inFlight chan struct{} // holds one token for each API request that is worked on
-	waiting  chan struct{} // and one for each that waits for a customer
-	ending   chan struct{} // closed when those that wait are to end
-	draining atomic.Bool
-	door     *adminDoor
-	page     docsPage
-	phone    *phoneSide // nil: there is none
+	o                     HTTPOptions
+	app                   *fiber.App
+	problems              *prometheus.CounterVec
+	inFlight              chan struct{} // holds one token for each API request that is worked on
+	shopsWait, phonesWait *crowd        // those that wait for a customer
+	ending                chan struct{} // closed when those that wait are to end
+	draining              atomic.Bool
+	door                  *adminDoor
+	page                  docsPage
+	phone                 *phoneSide // nil: there is none
 
 	mu        sync.Mutex
 	ended     bool // Shutdown was called
@@ -110,7 +110,7 @@ func NewHTTP(o HTTPOptions) (*HTTP, error) {
 	if err := o.setDefaults(); err != nil {
 		return nil, err
 	}
-	h := &HTTP{o: o, inFlight: make(chan struct{}, o.MaxInFlight), waiting: make(chan struct{}, o.MaxWaiting), ending: make(chan struct{})}
+	h := &HTTP{o: o, inFlight: make(chan struct{}, o.MaxInFlight), shopsWait: newCrowd(o.MaxWaiting, max(1, o.MaxWaiting/2)), phonesWait: newCrowd(o.MaxWaiting, o.MaxWaiting), ending: make(chan struct{})}
 	h.door = newAdminDoor(o.Control, o.AdminKey, o.Now)
 	h.problems = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "kessai_http_problems_total", Help: "HTTP requests answered with a problem, by its code.",

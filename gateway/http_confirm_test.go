@@ -129,9 +129,9 @@ func TestHTTP_PhonePurchase(t *testing.T) {
 }
 
 // TestHTTP_WaitingHasRoomOfItsOwn: whoever waits keeps nobody else from being
-// served, and has a bound.
+// served, and has a bound: half of the places for one shop.
 func TestHTTP_WaitingHasRoomOfItsOwn(t *testing.T) {
-	f := newHTTPFixture(t, func(o *HTTPOptions) { o.MaxInFlight, o.MaxWaiting = 1, 2 })
+	f := newHTTPFixture(t, func(o *HTTPOptions) { o.MaxInFlight, o.MaxWaiting = 1, 4 })
 	at := f.asks("one", httpAsks("purchase", "450", oneCoffee)).header.Get("Location")
 	ended := make(chan *httpAnswer, 2)
 	for range 2 {

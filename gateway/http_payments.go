@@ -33,16 +33,25 @@ func (h *HTTP) with(room chan struct{}, full Refusal, serve apiHandler, types ..
 			h.o.Metrics.Refused(ledger.WireJSON, full)
 			return &problem{code: problemBusy, detail: "As many requests as are allowed are being worked on. Nothing was done."}
 		}
-		who, ok := h.authenticate(c.Get(fiber.HeaderAuthorization))
-		if !ok {
-			return &problem{code: problemUnauthorized, detail: "Send the header Authorization: Bearer, followed by the merchant's API key."}
-		}
-		c.Locals(localMerchant, who.String())
-		if c.Accepts(types...) == "" {
-			return &problem{code: problemNotAcceptable, field: fiber.HeaderAccept}
+		who, p := h.who(c, types...)
+		if p != nil {
+			return p
 		}
 		return serve(c, who)
 	}
+}
+
+// who gives the merchant whose API key was shown, if it can take one of the types.
+func (h *HTTP) who(c *fiber.Ctx, types ...string) (kessai.MerchantID, *problem) {
+	who, ok := h.authenticate(c.Get(fiber.HeaderAuthorization))
+	if !ok {
+		return who, &problem{code: problemUnauthorized, detail: "Send the header Authorization: Bearer, followed by the merchant's API key."}
+	}
+	c.Locals(localMerchant, who.String())
+	if c.Accepts(types...) == "" {
+		return who, &problem{code: problemNotAcceptable, field: fiber.HeaderAccept}
+	}
+	return who, nil
 }
 
 func (h *HTTP) authenticate(header string) (kessai.MerchantID, bool) {

@@ -12,18 +12,17 @@ import (
 )
 
 // Requests that wait for a customer: long polls and streams of events. They hold no
-// place among those that are worked on, and have a bound of their own. When the
+// place among those that are worked on, and have bounds of their own: shops and
+// phones apart, and no shop takes more than half of the shops' places. When the
 // server shuts down they end before anything else.
 
 // await takes one of the places for requests that wait.
-func (h *HTTP) await() (leave func(), busy *problem) {
-	select {
-	case h.waiting <- struct{}{}:
-		return func() { <-h.waiting }, nil
-	default:
-		h.o.Metrics.Refused(ledger.WireJSON, RefusedWaiting)
-		return nil, &problem{code: problemBusy, detail: "As many requests as are allowed are waiting for customers. Ask without waiting, or again in a moment."}
+func (h *HTTP) await(places *crowd, who string) (leave func(), busy *problem) {
+	if places.enter(who) {
+		return func() { places.leave(who) }, nil
 	}
+	h.o.Metrics.Refused(ledger.WireJSON, RefusedWaiting)
+	return nil, &problem{code: problemBusy, detail: "As many requests as are allowed are waiting for customers. Ask without waiting, or again in a moment."}
 }
 
 // streamBeat is how often a stream shows that it is alive. A client that is gone

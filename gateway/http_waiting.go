@@ -34,7 +34,16 @@ func (h *HTTP) show(c *fiber.Ctx) error {
 	if !c.Context().QueryArgs().Has("wait") {
 		return h.get(h.showNow)(c)
 	}
-	return h.with(h.waiting, RefusedWaiting, h.showLater, fiber.MIMEApplicationJSON)(c)
+	who, p := h.who(c, fiber.MIMEApplicationJSON)
+	if p != nil {
+		return p
+	}
+	leave, p := h.await(h.shopsWait, who.String())
+	if p != nil {
+		return p
+	}
+	defer leave()
+	return h.showLater(c, who)
 }
 
 func (h *HTTP) showNow(c *fiber.Ctx, who kessai.MerchantID) error {
@@ -97,7 +106,7 @@ func (h *HTTP) watch(c *fiber.Ctx, who kessai.MerchantID) error {
 	if p != nil {
 		return p
 	}
-	room, p := h.await()
+	room, p := h.await(h.shopsWait, who.String())
 	if p != nil {
 		return p
 	}

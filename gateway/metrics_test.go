@@ -15,6 +15,7 @@ import (
 	"kessai/authz"
 	"kessai/authz/ledger"
 	"kessai/cache"
+	"kessai/customers/phones"
 )
 
 // everyMetric makes a set of metrics in which each has a value at least once.
@@ -59,6 +60,7 @@ func everyMetric(now time.Time) *Metrics {
 	m.WatchPhones(func() authz.PhoneStats {
 		return authz.PhoneStats{Ended: map[authz.PhoneEnding]uint64{0: 1}, Refused: map[string]uint64{"open": 1}}
 	})
+	m.Pushed(phones.PushSent)
 	m.WatchRates(func() (time.Duration, bool) { return time.Hour, true })
 	return m
 }
@@ -75,6 +77,7 @@ func TestMetrics_Values(t *testing.T) {
 	expectCount(t, m, "kessai_cache_age_seconds", 90)
 	expectCount(t, m, "kessai_cache_media", 1)
 	expectCount(t, m, "kessai_rates_age_seconds", 3600)
+	expectCount(t, m, "kessai_push_messages_total", 1, "outcome=sent")
 	expectCount(t, m, "kessai_cache_version", 7)
 	expectCount(t, m, "kessai_cache_mode", 1, "mode=both")
 	expectCount(t, m, "kessai_cache_mode", 0, "mode=filter")

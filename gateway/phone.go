@@ -127,6 +127,9 @@ func (p *phoneSide) fault(c *fiber.Ctx, err error, refused problemCode) *problem
 	case errors.Is(err, phones.ErrMalformed):
 		return &problem{code: problemInvalidField, detail: "A message of the proof, a key or a signature is not of its form."}
 	case errors.Is(err, phones.ErrRefused), errors.Is(err, phones.ErrGone) && goneIs[refused]:
+		if errors.Is(err, phones.ErrRefused) && err != phones.ErrRefused { // the phone must not hear why; the operator must
+			p.h.o.Logger.Error("a phone was refused, because the gateway failed", "request_id", c.Locals(localRequestID), "error", err)
+		}
 		return &problem{code: refused}
 	case errors.Is(err, phones.ErrLocked):
 		return &problem{code: problemPasswordLocked, detail: whyLocked}

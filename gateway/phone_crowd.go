@@ -33,6 +33,13 @@ func (d *crowd) enter(peer string) bool {
 	return true
 }
 
+// count gives the number of those inside.
+func (d *crowd) count() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.working
+}
+
 func (d *crowd) leave(peer string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

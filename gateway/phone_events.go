@@ -9,7 +9,7 @@ func (p *phoneSide) events(c *fiber.Ctx, who phoneUser) error {
 	if p.h.draining.Load() {
 		return &problem{code: problemDraining}
 	}
-	leave, fault := p.h.await()
+	leave, fault := p.h.await(p.h.phonesWait, string(who.Customer))
 	if fault != nil {
 		return fault
 	}

@@ -126,7 +126,7 @@ func TestPhone_EventsAreBounded(t *testing.T) {
 	if _, status := sato.listen(t); status != 503 {
 		t.Errorf("more than may wait: %d", status)
 	}
-	if n := len(f.server.waiting); n != 22 {
+	if n := f.server.phonesWait.count(); n != 22 {
 		t.Errorf("%d wait", n)
 	}
 	_ = last.body.Body.Close()
@@ -134,7 +134,7 @@ func TestPhone_EventsAreBounded(t *testing.T) {
 	until(t, "there is room again", func() bool {
 		sato.call("POST", "/phone/v1/sales/"+id+"/cancel", `{}`)
 		id = f.asked("sato")
-		return len(f.server.waiting) == 21
+		return f.server.phonesWait.count() == 21
 	})
 }
 
@@ -158,7 +158,7 @@ func TestPhone_EventsEndWithTheSession(t *testing.T) {
 		}
 		other.call("POST", "/phone/v1/sales/"+id+"/cancel", `{}`)
 	}
-	until(t, "nobody waits", func() bool { return len(f.server.waiting) == 0 })
+	until(t, "nobody waits", func() bool { return f.server.phonesWait.count() == 0 })
 }
 
 // Streams end when the server shuts down, at once: nothing else would end them.
@@ -171,7 +171,7 @@ func TestPhone_EventsEndWithTheServer(t *testing.T) {
 	if err := f.server.Shutdown(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if got := h.next(); got != "" || len(f.server.waiting) != 0 {
-		t.Errorf("at the end: %q, %d wait", got, len(f.server.waiting))
+	if got := h.next(); got != "" || f.server.phonesWait.count() != 0 {
+		t.Errorf("at the end: %q, %d wait", got, f.server.phonesWait.count())
 	}
 }

@@ -206,11 +206,7 @@ func TestPhone_StrangersKeepNobodyOut(t *testing.T) {
 		stranger := f.phone("sato", "wrong")
 		all.Go(func() { stranger.signIn() })
 	}
-	until(t, "two are worked on", func() bool {
-		side.strangers.mu.Lock()
-		defer side.strangers.mu.Unlock()
-		return side.strangers.working == 2
-	})
+	until(t, "two are worked on", func() bool { return side.strangers.count() == 2 })
 	f.expect("a third of this address", f.phone("sato", "wrong").signIn(), 503, "busy")
 	if !side.strangers.enter("198.51.100.7") {
 		t.Error("another address is kept out")

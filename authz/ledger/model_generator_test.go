@@ -1,7 +1,10 @@
 package ledger
 
 import (
+	"maps"
 	"math/rand/v2"
+	"slices"
+	"testing"
 	"time"
 
 	"kessai"
@@ -73,4 +76,87 @@ func (g *generator) op(m *model) Op {
 		g.last = g.last[1:]
 	}
 	return op
+}
+
+// open opens two accounts in euros, and lets the model listen.
+func (g *generator) open(t *testing.T, b *Book, m *model) {
+	t.Helper()
+	m.shop = g.shop
+	ids, err := b.OpenAccounts([]AccountSpec{
+		{Name: "customer/euros", Kind: CustomerAccount, Currency: kessai.EUR, Opening: 100_000_000},
+		{Name: "customer/few", Kind: CustomerAccount, Currency: kessai.EUR, Opening: 900},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.balance[ids[0]], m.balance[ids[1]] = 100_000_000, 900
+	m.euros[ids[0]], m.euros[ids[1]] = true, true
+	g.euros = ids
+	m.reopened(b)
+}
+
+// somebody gives a customer, and their side of an amount.
+func (g *generator) somebody(amount int64) (AccountID, Foreign) {
+	if g.rnd.IntN(3) > 0 {
+		return g.customers[g.rnd.IntN(len(g.customers))], Foreign{}
+	}
+	theirs := Foreign{kessai.EUR, 1 + amount*int64(1+g.rnd.IntN(90))/100}
+	switch g.rnd.IntN(30) {
+	case 0:
+		theirs = Foreign{}
+	case 1:
+		theirs.Currency = kessai.USD
+	case 2:
+		theirs.Amount = 0
+	}
+	return g.euros[g.rnd.IntN(2)], theirs
+}
+
+// ask makes an operation one that asks, or one of a customer.
+func (g *generator) ask(op *Op, m *model) {
+	switch {
+	case op.Kind == kessai.Purchase || op.Kind == kessai.PreAuthorization:
+		op.Asks, op.WaitFor = kessai.AsksPhone, time.Duration(5+g.rnd.IntN(200))*time.Second
+		op.Customer, op.Foreign = g.somebody(op.Amount)
+		if g.rnd.IntN(3) == 0 {
+			op.Asks, op.Customer, op.Foreign = kessai.AsksClaim, 0, Foreign{}
+		}
+		return
+	case !op.Kind.OfCustomer():
+		return
+	}
+	op.Medium, op.Shop, op.Amount, op.Partial = kessai.MediumID{}, 0, 0, false
+	op.MediumLimit, op.TerminalLimit, op.HoldFor = Limit{}, Limit{}, 0
+	op.Customer, op.Foreign = g.somebody(100)
+	op.Factor = kessai.Factor(1 + g.rnd.IntN(2))
+	op.MaxTries, op.DayTries = g.rnd.IntN(5), g.rnd.IntN(8)
+	if g.rnd.IntN(2) == 0 {
+		op.Merchant, op.Terminal = kessai.MerchantID{}, kessai.TerminalID{}
+	}
+	if g.rnd.IntN(4) == 0 {
+		op.Verdict = kessai.WrongProof
+	}
+	if op.Kind == kessai.SignIn || op.Kind == kessai.Unlock {
+		return
+	}
+	if op.Kind == kessai.Cancellation {
+		op.Ends = []kessai.ResponseCode{0, kessai.DoNotHonour}[g.rnd.IntN(2)]
+	}
+	op.Original = Ref{ID: kessai.TxID(max(1, int64(m.next)-g.rnd.Int64N(60)))}
+	open := slices.Sorted(maps.Keys(m.open))
+	if len(open) > 0 && g.rnd.IntN(5) > 0 {
+		op.Original.ID = open[g.rnd.IntN(len(open))]
+	}
+	o := m.txs[op.Original.ID]
+	if o != nil && op.Kind == kessai.Claim && o.amount > 0 && op.Foreign.Amount > 0 {
+		op.Foreign.Amount = 1 + o.amount*3/7
+	}
+	switch {
+	case op.Kind == kessai.Cancellation && g.rnd.IntN(2) == 0:
+		op.Customer = 0
+	case o != nil && o.customer != 0 && op.Kind != kessai.Claim && g.rnd.IntN(6) > 0:
+		op.Customer = o.customer
+	case g.rnd.IntN(40) == 0:
+		op.Customer = g.shop
+	}
 }

@@ -321,6 +321,9 @@ func (m *model) reverse(op Op, t, o *modelTx) (kessai.ResponseCode, int64) {
 // to each and the same balances throughout.
 func TestModel(t *testing.T) {
 	steps := 100_000
+	if raceEnabled {
+		steps = 40_000
+	}
 	if os.Getenv("KESSAI_SOAK") != "" {
 		steps = 2_000_000
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -148,6 +149,7 @@ type evidenceAnswer struct {
 	Factor   string          `json:"factor"`
 	Device   string          `json:"device"`
 	Name     string          `json:"device_name"`
+	Known    bool            `json:"device_registered"` // the customer's phone of that number has the key that signed
 	Time     time.Time       `json:"time"`
 	Recorded time.Time       `json:"recorded"` // when the book took the approval
 	Origin   string          `json:"origin,omitempty"`
@@ -187,10 +189,15 @@ func (d *desk) evidence(payment string) (any, error) {
 	if approval, ok := d.book.Find(ledger.Ref{ID: t.Agreed}); ok {
 		recorded = time.Unix(0, approval.Time).UTC()
 	}
+	devices, err := d.phones.Devices(customers.ID(shown.Customer))
+	if err != nil {
+		return nil, err
+	}
+	known := slices.ContainsFunc(devices, func(p phones.Device) bool { return p.ID == r.Device.ID && bytes.Equal(p.Key, r.Device.Key) })
 	text, err := json.Marshal(shown)
 	return evidenceAnswer{
 		Payment: id.String(), Approval: t.Agreed.String(), Sale: text, Digest: fmt.Sprintf("%x", r.Digest), Factor: r.Factor,
-		Device: r.Device.ID, Name: r.Device.Name, Time: r.Time, Recorded: recorded, Origin: r.Origin,
+		Device: r.Device.ID, Name: r.Device.Name, Known: known, Time: r.Time, Recorded: recorded, Origin: r.Origin,
 		Checks: slices.Clone(r.Checks), Holds: r.Holds(),
 	}, err
 }

@@ -77,6 +77,9 @@ func printEvidence(w io.Writer, a *evidenceAnswer) error {
 	}
 	fmt.Fprintf(w, "signed    by %s, at %s, recorded at %s\n", a.Factor, a.Time.Format(time.RFC3339Nano), a.Recorded.Format(time.RFC3339Nano))
 	fmt.Fprintf(w, "device    %s %q%s\n", a.Device, a.Name, from)
+	if !a.Known {
+		fmt.Fprintln(w, "          not one of the customer's phones now: it was removed since, or never was one")
+	}
 	for _, c := range a.Checks {
 		word := "holds "
 		if !c.OK {

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os/exec"
+	"strings"
 	"testing"
 
 	"kessai/pos/sim"
@@ -104,5 +106,64 @@ func TestP_BuyWithAPhone(t *testing.T) {
 	}
 	if _, decided = aoi.ask(t, "GET", "/v1/payments/"+id+"?wait=60s", ""); decided["status"] != "cancelled" || decided["response_code"] != "17" {
 		t.Fatalf("the shop hears %v", decided)
+	}
+}
+
+// Wrong passwords count on when the gateway is killed: the lock is the book's. The
+// operator opens it.
+func TestP_LockedAcrossAKill(t *testing.T) {
+	g := startLive(t)
+	ctx := t.Context()
+	const customer = "1234567890"
+	ask := func() (*sim.Phone, *sim.PhoneSale) {
+		t.Helper()
+		aoi := shop{"http://" + g.HTTP, "sk_test_aoi"}
+		phone, err := sim.NewPhone(aoi.base, customer, nil)
+		if err == nil {
+			err = phone.SignIn(ctx, samplePasswords[customer])
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		waiting, err := phone.Sales(ctx)
+		if err == nil && len(waiting) == 0 {
+			if status, answer := aoi.ask(t, "POST", "/v1/payments", coffee); status != 202 {
+				t.Fatalf("%d %v", status, answer)
+			}
+			waiting, err = phone.Sales(ctx)
+		}
+		if err != nil || len(waiting) != 1 {
+			t.Fatalf("%+v, %v", waiting, err)
+		}
+		return phone, &waiting[0]
+	}
+	expect := func(phone *sim.Phone, s *sim.PhoneSale, password string, want ...string) {
+		t.Helper()
+		for _, word := range want {
+			if out, err := phone.Approve(ctx, s, password); err != nil || out.Outcome != word {
+				t.Fatalf("%+v, %v; want %s", out, err, word)
+			}
+		}
+	}
+	phone, s := ask()
+	expect(phone, s, "another", "wrong", "wrong", "cancelled")
+	phone, s = ask()
+	expect(phone, s, "another", "wrong")
+	if err := g.kill(); err != nil {
+		t.Fatal(err)
+	}
+	g.start(t)
+	again, now := ask()
+	if now.Sale.ID != s.Sale.ID || now.TriesLeft != 2 || now.Digest != s.Digest || now.Number != s.Number {
+		t.Fatalf("after the restart: %+v, before %+v", now, s)
+	}
+	expect(again, now, "another", "wrong")
+	expect(again, now, samplePasswords[customer], "locked")
+	if out, err := exec.Command("kessai", "customer", "unlock", "--data", g.data, customer).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	expect(again, now, samplePasswords[customer], "approved")
+	if said := g.said(); strings.Contains(said, samplePasswords[customer]) || strings.Contains(said, s.Digest) {
+		t.Errorf("the log has what it must not:\n%s", said)
 	}
 }

@@ -78,8 +78,8 @@ func (s *Service) judgeSignIn(ctx context.Context, tryID string, final clientFin
 		return nil, "", ErrRefused
 	}
 	open, err := s.o.Count(ctx, y.customer, !ok)
-	if err != nil {
-		return nil, "", err
+	if err != nil { // only of a customer who exists can it go wrong: nobody is to hear that
+		return nil, "", fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	if !ok || !open {
 		return nil, "", ErrRefused

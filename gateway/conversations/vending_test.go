@@ -21,8 +21,8 @@ import (
 
 const (
 	vendingMachines = 25
-	vendingRounds   = 4  // the gateway crashes between two of them
-	vendingSales    = 10 // of each machine in a round
+	vendingRounds   = 2  // the gateway crashes between them
+	vendingSales    = 20 // of each machine in a round
 	vendingMost     = 3  // drinks in one sale
 	vendingOpening  = 100_000
 	vendingHold     = 10 * time.Minute // from the approval on
@@ -32,7 +32,7 @@ var vendingDrinks = []sim.Drink{{Code: "A1", Name: "Water", Price: 120}, {Code: 
 
 // TestP14_WhatFellIsPaidOnce sells a thousand times at vending machines whose power
 // fails at every moment, whose drinks get stuck, and whose customers come, change
-// their minds or never come, while the gateway crashes now and then. What was paid is
+// their minds or never come, and the gateway crashes in between. What was paid is
 // what the sensors counted before the holds had ended: never more than was held,
 // nothing twice, and in the end nothing is held (system P, steps P-3 and P-14).
 func TestP14_WhatFellIsPaidOnce(t *testing.T) {
