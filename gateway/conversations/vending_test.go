@@ -25,7 +25,9 @@ const (
 	vendingSales    = 20 // of each machine in a round
 	vendingMost     = 3  // drinks in one sale
 	vendingOpening  = 100_000
-	vendingHold     = 10 * time.Minute // from the approval on
+	// Less than outside: what time costs is the stores' housekeeping, every 50 ms of it.
+	vendingWait = 30 * time.Second // for the customer
+	vendingHold = time.Minute      // from the approval on
 )
 
 var vendingDrinks = []sim.Drink{{Code: "A1", Name: "Water", Price: 120}, {Code: "A2", Name: "Green tea", Price: 160}, {Code: "B2", Name: "Orange juice", Price: 170}}
@@ -43,6 +45,7 @@ func TestP14_WhatFellIsPaidOnce(t *testing.T) {
 		time.Sleep(time.Until(begin))
 		p := newPlay(t, dir, newCoverage())
 		defer p.end()
+		p.o.phone.Timeout, p.o.phone.HoldFor = vendingWait, vendingHold
 		if err := p.start(); err != nil {
 			t.Fatal(err)
 		}
@@ -252,7 +255,7 @@ func (m *vending) settle() {
 	for m.unsettle {
 		m.unsettle = false
 		m.mu.Lock()
-		off := []time.Duration{time.Second, time.Minute, 3 * time.Minute, 15 * time.Minute}[m.rnd.IntN(4)]
+		off := []time.Duration{time.Second, 5 * time.Second, 30 * time.Second, 2 * vendingHold}[m.rnd.IntN(4)]
 		off += time.Duration(m.rnd.IntN(1e6)) * time.Microsecond
 		m.cut = 0
 		if m.rnd.IntN(4) == 0 {
@@ -313,7 +316,7 @@ func (m *vending) shown(p sim.VendingPayment) {
 	s := &vendingSale{}
 	m.now, m.sales[p.ID] = p.ID, s
 	will := m.rnd.IntN(20)
-	comes, decides := time.Duration(m.rnd.IntN(60_000))*time.Millisecond, time.Duration(m.rnd.IntN(30_000))*time.Millisecond
+	comes, decides := time.Duration(m.rnd.IntN(15_000))*time.Millisecond, time.Duration(m.rnd.IntN(10_000))*time.Millisecond
 	if will == 0 {
 		return // nobody comes
 	}
@@ -342,7 +345,7 @@ func (m *vending) shown(p sim.VendingPayment) {
 // chosen presses a button, after some thought.
 func (m *vending) chosen(n int) (string, bool) {
 	m.mu.Lock()
-	more, think, drink := n == 0 || m.rnd.IntN(2) == 0, m.rnd.IntN(20_000), m.rnd.IntN(len(vendingDrinks))
+	more, think, drink := n == 0 || m.rnd.IntN(2) == 0, m.rnd.IntN(5_000), m.rnd.IntN(len(vendingDrinks))
 	m.mu.Unlock()
 	time.Sleep(time.Duration(think) * time.Millisecond)
 	return vendingDrinks[drink].Code, more
