@@ -15,7 +15,7 @@ func TestBrowser_APIPage(t *testing.T) {
 		t.Skip("needs chromium and npm ci in gateway/web/browser; set KESSAI_BROWSER=1, as make test does")
 	}
 	f := newHTTPFixture(t, nil)
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	run := exec.CommandContext(ctx, "node", "run.mjs", f.url, os.Getenv("KESSAI_SCREENSHOTS"))
 	if run.Args[3] == "" {

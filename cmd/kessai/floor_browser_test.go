@@ -21,7 +21,7 @@ func TestBrowser_Floor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	scenes := strings.Fields(os.Getenv("SCENES"))
 	run := exec.CommandContext(ctx, "node", append([]string{"floor.mjs", "http://localhost:" + port, os.Getenv("KESSAI_SCREENSHOTS")}, scenes...)...)

@@ -51,7 +51,7 @@ func TestBrowser_Phone(t *testing.T) {
 	}
 	file := filepath.Join(dir, "settings.json")
 	writeTest(t, file, string(settings))
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
 	defer cancel()
 	run := exec.CommandContext(ctx, "node", append([]string{"phone.mjs", file}, strings.Fields(os.Getenv("SCENES"))...)...)
 	run.Dir = "../../gateway/web/browser"

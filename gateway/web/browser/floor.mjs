@@ -58,7 +58,7 @@ function measure() {
 async function visit(scene, { viewport = wide, expected = [] } = {}) {
   const context = await browser.newContext({ viewport, reducedMotion: "reduce", locale: "en" });
   const page = await context.newPage();
-  page.setDefaultTimeout(30_000);
+  page.setDefaultTimeout(120_000);
   watch(page, scene, base, expected);
   const asked = [];
   page.on("response", async (r) => {

@@ -44,7 +44,7 @@ const ask = (customer, { items = [coffee, cake], kind = "purchase", confirm = "p
 async function phone(scene, { lang = "en", viewport = narrow, at = base, expected = [], signIn = true, before } = {}) {
   const context = await browser.newContext({ viewport, reducedMotion: "reduce", locale: lang, permissions: ["camera"] });
   const page = await context.newPage();
-  page.setDefaultTimeout(60_000);
+  page.setDefaultTimeout(120_000);
   watch(page, scene, new URL(at).origin, expected);
   await before?.(page);
   await page.goto(at + "/phone");

@@ -38,6 +38,7 @@ const looks = [
 async function open({ name, width, height, colorScheme }) {
   const context = await browser.newContext({ viewport: { width, height }, colorScheme, reducedMotion: "reduce" });
   const page = await context.newPage();
+  page.setDefaultTimeout(120_000);
   page.on("request", (r) => {
     const url = new URL(r.url());
     check(url.protocol === "data:" || url.origin === new URL(base).origin, `${name}: asks for ${r.url()}`);
