@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"crypto/tls"
 	"net"
 	"net/http"
@@ -98,7 +99,7 @@ func TestPhone_Cookie(t *testing.T) {
 		}
 		go func() { _ = f.server.Serve(listener) }()
 		f.client = &http.Client{Transport: &http.Transport{
-			Dial:              func(string, string) (net.Conn, error) { return l.Dial() },
+			DialContext:       func(context.Context, string, string) (net.Conn, error) { return l.Dial() },
 			TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, // a pipe within the test
 			DisableKeepAlives: true,
 		}}

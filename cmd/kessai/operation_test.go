@@ -48,7 +48,7 @@ func startOperation(t *testing.T) *liveGateway {
 	if out, err := exec.Command("kessai", "import", "--data", g.data, "../../configs/demo.yaml").CombinedOutput(); err != nil {
 		t.Fatalf("kessai import: %v\n%s", err, out)
 	}
-	rates, err := os.ReadFile("../../authz/rates/testdata/eurofxref-daily.xml")
+	rates, err := os.ReadFile("../../configs/eurofxref-daily.xml")
 	if err != nil {
 		t.Fatal(err)
 	}
