@@ -127,10 +127,13 @@ func (v *validator) phases(ctx context.Context, g *ground, c *child, r *validity
 	return nil
 }
 
-// put puts load to the gateway: rate payments a second, or as many as it takes.
+// put puts load to the gateway: rate payments a second, or as many as it takes. Each
+// begins with a second of its own: the names of payments begin anew with it, and those
+// of a run that ended in the same second would be taken for them.
 func (v *validator) put(ctx context.Context, c *child, what string, rate float64, d time.Duration) (*loadgen.Outcome, error) {
 	o := v.o
 	o.Addr, o.Rate, o.Duration = c.ISO[0], rate, d
+	time.Sleep(time.Until(time.Now().Truncate(time.Second).Add(time.Second)))
 	return (&measurement{bencher: v.bencher, name: what}).run(ctx, o)
 }
 
