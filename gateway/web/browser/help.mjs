@@ -50,9 +50,7 @@ export async function look(page, view, pictures, ready) {
   const before = page.viewportSize();
   const first = await page.evaluate(() => document.documentElement.lang);
   for (const lang of languages) {
-    await page.selectOption("#language", lang);
-    await page.waitForFunction((l) => document.documentElement.lang === l && document.activeElement?.id === "language", lang);
-    if (ready) await page.waitForSelector(ready);
+    await speak(page, lang, ready);
     for (const colorScheme of ["light", "dark"]) {
       await page.emulateMedia({ colorScheme });
       await page.setViewportSize(narrow);
@@ -69,8 +67,17 @@ export async function look(page, view, pictures, ready) {
   }
   await page.emulateMedia({ colorScheme: "light" });
   await page.setViewportSize(before);
-  await page.selectOption("#language", first);
-  await page.waitForFunction((l) => document.documentElement.lang === l && document.activeElement?.id === "language", first);
+  await speak(page, first, ready);
+}
+
+// speak changes the language, and waits until the view is drawn anew: what is typed
+// into the old one is lost with it.
+async function speak(page, lang, ready) {
+  const same = (await page.evaluate(() => document.documentElement.lang)) === lang;
+  const old = ready && !same ? await page.$(ready) : null;
+  await page.selectOption("#language", lang);
+  await page.waitForFunction((l) => document.documentElement.lang === l && document.activeElement?.id === "language", lang);
+  if (old) await page.waitForFunction((e) => !e.isConnected, old);
   if (ready) await page.waitForSelector(ready);
 }
 
