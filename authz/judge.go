@@ -62,13 +62,14 @@ type unknown struct {
 // (nil: nothing). It says who is still to be asked about.
 func (e *Engine) recall(r *Request, f *Facts, told *told) (who unknown) {
 	s := e.valid.Load()
-	if !s.ReadTerminal(&f.Terminal, r.Terminal) {
+	known, active := s.ReadTerminal(&f.Terminal, r.Terminal)
+	if !known {
 		f.Terminal, who.terminal = told.terminal(r.Terminal)
 	}
 	if r.Merchant.IsZero() {
 		r.Merchant = f.Terminal.Merchant
 	}
-	f.KnownMerchant = s.HasMerchant(r.Merchant)
+	f.KnownMerchant = active && r.Merchant == f.Terminal.Merchant || s.HasMerchant(r.Merchant)
 	f.Stale = e.stale(s, r.Received)
 	medium := r.Medium
 	if r.Kind == kessai.Increment && (medium.IsZero() || r.Terminal.IsZero()) && who.terminal.IsZero() {
@@ -76,7 +77,7 @@ func (e *Engine) recall(r *Request, f *Facts, told *told) (who unknown) {
 		medium, f.Confirmed = hold.Medium, hold.Asks != kessai.AsksNobody
 		if r.Terminal.IsZero() {
 			r.Terminal = hold.Terminal
-			if !s.ReadTerminal(&f.Terminal, r.Terminal) {
+			if known, _ = s.ReadTerminal(&f.Terminal, r.Terminal); !known {
 				f.Terminal, who.terminal = told.terminal(r.Terminal)
 			}
 		}

@@ -69,6 +69,7 @@ func (b *Builder) Snapshot(loaded time.Time, version uint64) *Snapshot {
 	if b.media != nil {
 		s.media = b.media.table()
 	}
+	b.terminals.end(b.merchants)
 	if b.filter != nil {
 		s.filter = b.filter.filter()
 	}

@@ -112,6 +112,7 @@ type Snapshot struct {
 	filter    *filter
 	terminals *terminals
 	merchants *merchants
+	changed   *merchants // which merchants changed since the snapshot was built
 	loaded    time.Time
 	version   uint64
 }
@@ -141,18 +142,21 @@ func (s *Snapshot) ReadMedium(m *Medium, id *kessai.MediumID) (known bool) {
 // TerminalUnknown, where the registry has none. Where known is false, memory
 // cannot tell, and the registry has to be asked.
 func (s *Snapshot) Terminal(id kessai.TerminalID) (t Terminal, known bool) {
-	known = s.ReadTerminal(&t, id)
+	known, _ = s.ReadTerminal(&t, id)
 	return t, known
 }
 
 // ReadTerminal is to [Snapshot.Terminal] what [Snapshot.ReadMedium] is to
-// [Snapshot.Medium].
-func (s *Snapshot) ReadTerminal(t *Terminal, id kessai.TerminalID) (known bool) {
+// [Snapshot.Medium]. Where active is true, [Snapshot.HasMerchant] would be true for
+// the terminal's merchant; where it is false, that has to be asked.
+func (s *Snapshot) ReadTerminal(t *Terminal, id kessai.TerminalID) (known, active bool) {
 	if !s.mode.hasTerminals() {
-		return false
+		return false, false
 	}
 	*t = *s.terminals.find(id)
-	return true
+	active = t.Status&merchantActive != 0 && (s.changed == nil || !s.changed.has(t.Merchant))
+	t.Status &^= merchantActive
+	return true, active
 }
 
 // Suspect reports, in mode filter, whether the medium may be one that is not
@@ -189,7 +193,7 @@ func (s *Snapshot) Sizes() (media, terminals int) {
 // Bytes gives the memory that the snapshot takes. Snapshots that were made of one
 // another share most of theirs.
 func (s *Snapshot) Bytes() int {
-	return s.media.bytes() + s.filter.bytes() + s.terminals.bytes() + s.merchants.bytes()
+	return s.media.bytes() + s.filter.bytes() + s.terminals.bytes() + s.merchants.bytes() + s.changed.bytes()
 }
 
 // Loaded gives the time at which the registry was read, or last looked at and

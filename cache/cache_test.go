@@ -3,6 +3,7 @@ package cache_test
 import (
 	"context"
 	"encoding/binary"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -150,4 +151,35 @@ func BenchmarkBuild(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/medium")
+}
+
+// What spares the look-up of a terminal's merchant is there, and ends with the
+// first change of the merchant.
+func TestV3_ATerminalTellsOfItsMerchant(t *testing.T) {
+	here, gone := merchantID(1), merchantID(2)
+	at := func(m kessai.MerchantID) cache.Terminal {
+		return cache.Terminal{Status: cache.TerminalSuspended, Merchant: m}
+	}
+	b := cache.NewBuilder(cache.Both, 0, 0)
+	b.AddTerminal(terminalID(1), at(here))
+	b.AddTerminal(terminalID(2), at(gone))
+	b.AddMerchant(here)
+	built := b.Snapshot(time.Now(), 1)
+	other := built.With(cache.Changes{
+		Terminals: []cache.TerminalChange{{ID: terminalID(3), Facts: at(here)}, {ID: terminalID(4), Facts: at(gone)}},
+		Merchants: []cache.MerchantChange{{ID: gone, Active: true}},
+	}, 2, time.Now())
+	blocked := other.With(cache.Changes{Merchants: []cache.MerchantChange{{ID: here}}}, 3, time.Now())
+	for _, c := range []struct {
+		name   string
+		s      *cache.Snapshot
+		active []int
+	}{{"built", built, []int{1}}, {"another merchant changed", other, []int{1, 3}}, {"blocked", blocked, nil}} {
+		for i := range 5 {
+			var f cache.Terminal
+			if _, active := c.s.ReadTerminal(&f, terminalID(i)); active != slices.Contains(c.active, i) {
+				t.Errorf("%s: terminal %d tells of an active merchant: %v", c.name, i, active)
+			}
+		}
+	}
 }

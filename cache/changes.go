@@ -45,10 +45,10 @@ func (s *Snapshot) With(c Changes, version uint64, at time.Time) *Snapshot {
 	case s.mode == Filter:
 		n.media = s.media.with(sinceFilter(c.Media, at))
 	}
+	n.merchants, n.changed = s.merchants.with(c.Merchants), s.changed.and(c.Merchants)
 	if s.mode.hasTerminals() {
-		n.terminals = s.terminals.with(c.Terminals)
+		n.terminals = s.terminals.with(c.Terminals, n.merchants)
 	}
-	n.merchants = s.merchants.with(c.Merchants)
 	return &n
 }
 

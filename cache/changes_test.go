@@ -98,6 +98,9 @@ func (t *truth) check(s *cache.Snapshot, rnd *rand.Rand) error {
 			if known != (s.Mode() != cache.MediaOnly) || known && m != t.terminals[id] {
 				return fmt.Errorf("terminal %v is %+v, known %v; want %+v", id, m, known, t.terminals[id])
 			}
+			if again, active := s.ReadTerminal(&m, id); again != known || active && !t.merchants[m.Merchant] {
+				return fmt.Errorf("terminal %v is known %v and of an active merchant, which %v is not", id, again, m.Merchant)
+			}
 		}
 	}
 	for id, active := range t.merchants {
@@ -124,7 +127,10 @@ func randomChanges(rnd *rand.Rand, n int, bits uint64) (c cache.Changes) {
 		x := rnd.Uint64N(1 << bits)
 		switch rnd.IntN(8) {
 		case 0, 1:
-			f := cache.Terminal{Status: cache.TerminalStatus(rnd.IntN(5)), Account: rnd.Uint32(), Limits: cache.Limits{Single: int64(x)}}
+			f := cache.Terminal{
+				Status: cache.TerminalStatus(rnd.IntN(5)), Account: rnd.Uint32(), Limits: cache.Limits{Single: int64(x)},
+				Merchant: merchantID(rnd.Uint64N(1 << min(bits, 7))),
+			}
 			if f.Status == cache.TerminalUnknown {
 				f = cache.Terminal{}
 			}
@@ -348,7 +354,7 @@ func FuzzChanges(f *testing.F) {
 					medium.Account, medium.Limits.Single = uint32(b[2]), int64(b[2]&3)
 				}
 				if till.Status != cache.TerminalUnknown {
-					till.Account = uint32(b[2])
+					till.Account, till.Merchant = uint32(b[2]), merchantID(uint64(b[2]>>1))
 				}
 				switch b[0] >> 5 {
 				case 0:

@@ -115,6 +115,15 @@ func (m *merchants) with(changes []MerchantChange) *merchants {
 	return n
 }
 
+// and gives the same merchants and those that change, whatever becomes of them.
+func (m *merchants) and(changes []MerchantChange) *merchants {
+	all := slices.Clone(changes)
+	for i := range all {
+		all[i].Active = true
+	}
+	return m.with(all)
+}
+
 func (m *merchants) bytes() (n int) {
 	if m == nil {
 		return 0

@@ -47,11 +47,21 @@ func (b *tableBuilder) add(id *kessai.MediumID, m *Medium) {
 // table ends the building.
 func (b *tableBuilder) table() *table {
 	t := b.t
+	memory := make([]piece, parts)
 	for i := range t.parts {
+		memory[i] = pieceOf(t.parts[i].base.lines)
 		t.size += t.parts[i].base.count
 	}
+	largePagesNow(memory)
 	t.profiles = t.all.end()
 	return t
+}
+
+// piece is a piece of memory.
+type piece struct{ from, bytes uintptr }
+
+func pieceOf[T any](s []T) piece {
+	return piece{uintptr(unsafe.Pointer(unsafe.SliceData(s))), uintptr(cap(s)) * unsafe.Sizeof(s[0])}
 }
 
 // profiles numbers combinations of facts. Tables that were made of one another

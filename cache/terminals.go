@@ -28,6 +28,19 @@ type terminalSlot struct {
 
 const chunkSlots = 256 // 16 KiB
 
+// merchantActive is set in the status of a terminal in a slot where its merchant was
+// registered, and not blocked, when the slot was written. It spares the look-up of
+// the merchant, which could not begin before the slot has come from memory.
+const merchantActive TerminalStatus = 1 << 7
+
+// mark sets merchantActive, or not.
+func (t *Terminal) mark(m *merchants) {
+	t.Status &^= merchantActive
+	if t.Status != TerminalUnknown && m.has(t.Merchant) {
+		t.Status |= merchantActive
+	}
+}
+
 func newTerminals(n int) *terminals {
 	t := &terminals{shift: 64 - 8}
 	size := 1
@@ -77,6 +90,21 @@ func (t *terminals) find(id kessai.TerminalID) *Terminal {
 	}
 	_, s := t.search(id)
 	return &s.t
+}
+
+// end ends the building.
+func (t *terminals) end(m *merchants) {
+	if t == nil {
+		return
+	}
+	memory := make([]piece, len(t.chunks))
+	for i, c := range t.chunks {
+		memory[i] = pieceOf(c[:])
+		for at := range c {
+			c[at].t.mark(m)
+		}
+	}
+	largePagesNow(memory)
 }
 
 func (t *terminals) len() int {
@@ -137,8 +165,9 @@ func (t *terminals) room() {
 	*t = *larger
 }
 
-// with gives the same terminals with changes; t stays as it is.
-func (t *terminals) with(changes []TerminalChange) *terminals {
+// with gives the same terminals with changes; t stays as it is. The merchants are
+// those after the changes.
+func (t *terminals) with(changes []TerminalChange, m *merchants) *terminals {
 	if len(changes) == 0 {
 		return t
 	}
@@ -157,6 +186,7 @@ func (t *terminals) with(changes []TerminalChange) *terminals {
 			own := *n.chunks[at]
 			n.chunks[at], s = &own, &own[i%chunkSlots]
 		}
+		c.Facts.mark(m)
 		n.put(s, c.ID, c.Facts)
 	}
 	return &n
