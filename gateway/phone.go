@@ -66,7 +66,7 @@ func (p *phoneSide) routes() []httpRoute {
 		{"POST", "/phone/v1/renewals", p.open(p.beginRenewal)},
 		{"POST", "/phone/v1/renewals/:try", p.open(p.finishRenewal)},
 		{"POST", "/phone/v1/invitations", p.open(p.invitation)},
-		{"POST", "/phone/v1/invitations/:code", p.open(p.acceptInvitation)},
+		{"POST", "/phone/v1/invitations/accept", p.open(p.acceptInvitation)},
 		{"GET", "/phone/v1/session", p.signedIn(p.session)},
 		{"DELETE", "/phone/v1/session", p.signedIn(p.signOut)},
 		{"GET", "/phone/v1/devices", p.signedIn(p.devices)},

@@ -234,8 +234,8 @@ func TestPhone_Invitation(t *testing.T) {
 	f.expect("guessing", ask(rand.Text()), 410, "try_gone")
 	verifier := httpMust[customers.Verifier](t)(phones.MakeVerifier("new-password", customers.MinIterations))
 	accept := func(code, verifier string) *httpAnswer {
-		return p.call("POST", "/phone/v1/invitations/"+code, map[string]any{
-			"verifier": verifier, "device_key": raw64(p.spki), "signature": raw64(p.sign(sha256.Sum256(p.spki), []byte(verifier))),
+		return p.call("POST", "/phone/v1/invitations/accept", map[string]any{
+			"code": code, "verifier": verifier, "device_key": raw64(p.spki), "signature": raw64(p.sign(sha256.Sum256(p.spki), []byte(verifier))),
 		})
 	}
 	f.expect("guessing at the end", accept(rand.Text(), verifier.Reveal()), 410, "try_gone")
@@ -253,7 +253,7 @@ func TestPhone_Invitation(t *testing.T) {
 			t.Error("a secret is in the log")
 		}
 	}
-	if !strings.Contains(f.log.String(), `"route":"/phone/v1/invitations/:code"`) {
+	if !strings.Contains(f.log.String(), `"route":"/phone/v1/invitations/accept"`) {
 		t.Error("the log has no line of the invitation")
 	}
 }

@@ -148,7 +148,8 @@ func (l *loader) terminals(want int) error {
 		}
 		return err
 	})
-	return complete(cmp.Or(err, put()), n, want, "terminals")
+	err = cmp.Or(err, put()) // before n is looked at
+	return complete(err, n, want, "terminals")
 }
 
 func (l *loader) media(want, readers int) error {

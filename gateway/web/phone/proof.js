@@ -41,8 +41,8 @@ export async function signInByPasskey(names) {
 export async function accept(code, password, iterations, names) {
   await device.fresh();
   const verifier = await scram.verifier(password, iterations);
-  const answer = await api.post("invitations/" + encodeURIComponent(code), {
-    verifier, device_key: await device.publicKey(), signature: await device.sign(await device.digest(), utf8(verifier)), ...names,
+  const answer = await api.post("invitations/accept", {
+    code, verifier, device_key: await device.publicKey(), signature: await device.sign(await device.digest(), utf8(verifier)), ...names,
   }, api.once);
   await device.remember(answer.device.id);
 }
