@@ -29,7 +29,7 @@ func (d *decoder) extension(t *Tx) {
 	wait := d.uvarint()
 	t.WaitFor = int32(min(wait, uint64(MaxWait/time.Second)))
 	t.Foreign = Foreign{kessai.Currency(d.uvarint()), d.varint()}
-	if t.Asks > kessai.AsksReader || t.Factor > kessai.FactorPasskey || wait > uint64(MaxWait/time.Second) || !t.hasExtension() {
+	if t.Asks > kessai.AsksReader || !t.Factor.Known() || wait > uint64(MaxWait/time.Second) || !t.hasExtension() {
 		d.fail()
 	}
 }

@@ -33,7 +33,7 @@ const (
 // ask and what customers do.
 func (op *Op) checkAsking() error {
 	switch {
-	case op.Asks > kessai.AsksReader, op.Factor > kessai.FactorPasskey, op.Ends > 99, op.Ends != 0 && op.Ends.IsApproval():
+	case op.Asks > kessai.AsksReader, !op.Factor.Known(), op.Ends > 99, op.Ends != 0 && op.Ends.IsApproval():
 		return fmt.Errorf("%w: who is asked, the proof's factor or the code that it ends with is not one of those that there are", errOp)
 	case op.MaxTries > mostTries:
 		return fmt.Errorf("%w: %d wrong proofs are allowed, at most %d can be", errOp, op.MaxTries, mostTries)
