@@ -103,6 +103,16 @@ func (p PAN) Reveal() string {
 	return string(b[:p.len()])
 }
 
+// AppendTo appends the digits of [PAN.Reveal], for code that wipes them afterwards:
+// a string cannot be wiped.
+func (p PAN) AppendTo(dst []byte) []byte {
+	var b [24]byte
+	p.put(b[:])
+	dst = append(dst, b[:p.len()]...)
+	clear(b[:])
+	return dst
+}
+
 // Format makes every verb of fmt print ****.
 func (PAN) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("****")) }
 

@@ -22,7 +22,7 @@ func TestLuhn(t *testing.T) {
 		"4111111111111111", "378282246310005", "630400000000", "5020000000003", "6033330000000000014", "000000000000",
 	} {
 		p, err := kessai.ParsePAN(good)
-		if err != nil || p.Reveal() != good || p.Last4().String() != "****"+good[len(good)-4:] {
+		if err != nil || p.Reveal() != good || string(p.AppendTo([]byte("x"))) != "x"+good || p.Last4().String() != "****"+good[len(good)-4:] {
 			t.Errorf("a good number that ends in %s is refused or changed: %v", good[len(good)-4:], err)
 		}
 		// Any one digit changed is noticed, and so are neighbours swapped, but for 09 and 90.
