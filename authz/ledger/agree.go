@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -17,6 +18,9 @@ func (s *state) beginWaiting(t *Tx) error {
 		}
 		return nil
 	}
+	if t.Asks == kessai.AsksReader && !t.Medium.IsZero() {
+		return errors.New("it waits for a card and has one")
+	}
 	return s.reserve(t)
 }
 
@@ -30,11 +34,14 @@ func (s *state) reserve(t *Tx) error {
 
 // effectOfCustomer carries out what a customer did, and counts what was wrong.
 func (s *state) effectOfCustomer(t *Tx) error {
-	if t.Counted&CountedTry != 0 || t.Kind == kessai.Unlock && t.Code.IsApproval() {
+	if t.triesProof() {
 		s.try(tried{id: t.ID, day: t.Day, account: t.Customer, what: whatTried(t)})
 	}
+	if err := s.tryCard(t); err != nil {
+		return err
+	}
 	wrong := t.Kind == kessai.Approval && t.Code == kessai.WrongProof && t.Original != 0
-	refused := t.Kind == kessai.Claim && t.Code == kessai.InsufficientFunds && t.Ends != 0
+	refused := t.Ends != 0 && !t.Code.IsApproval()
 	if t.Kind == kessai.SignIn || t.Kind == kessai.Unlock || !t.Code.IsApproval() && !wrong && !refused {
 		return nil
 	}
@@ -50,7 +57,7 @@ func (s *state) effectOfCustomer(t *Tx) error {
 		if o.Tries++; t.Ends == 0 {
 			return nil
 		}
-	case t.Kind == kessai.Approval:
+	case t.Kind == kessai.Approval && !refused:
 		return s.agree(o, t)
 	case t.Kind == kessai.Claim:
 		if err := s.claim(o, t); err != nil || !refused {
@@ -67,6 +74,13 @@ func (s *state) effectOfCustomer(t *Tx) error {
 func (s *state) agree(o, t *Tx) error {
 	if t.Amount != o.Amount || t.Foreign != o.Foreign {
 		return fmt.Errorf("an approval of %d, and transaction %d is of %d", t.Amount, o.ID, o.Amount)
+	}
+	byCard := o.Asks == kessai.AsksReader
+	if byCard != ofCard(t.Factor) || byCard && t.Medium.IsZero() {
+		return fmt.Errorf("transaction %d waits for a card and got none, or the other way round", o.ID)
+	}
+	if byCard {
+		o.Medium = t.Medium
 	}
 	o.Agreed = t.ID
 	s.ended = append(s.ended, o.ID)

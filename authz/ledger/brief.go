@@ -51,11 +51,11 @@ func (b *brief) note(t *Tx, day int32) {
 	if t.Status == Waiting {
 		b.waiting = append(b.waiting, t.ID)
 	}
-	if t.Kind.OfCustomer() && t.Day >= day && (t.Counted&CountedTry != 0 || t.Kind == kessai.Unlock && t.Code.IsApproval()) {
+	if t.Kind.OfCustomer() && t.Day >= day && t.triesProof() {
 		b.tries = append(b.tries, tried{t.ID, t.Day, t.Customer, whatTried(t)})
 	}
 	if t.Counted != 0 && t.Day >= day && t.Code.IsApproval() && t.Told == 0 {
-		c := counted{day: t.Day, who: t.Counted, medium: t.Medium, terminal: t.Terminal, amount: t.Amount - t.Reversed}
+		c := counted{day: t.Day, who: t.Counted, medium: t.Medium, terminal: t.Terminal, amount: t.counts()}
 		if t.Status != Reversed && t.Kind != kessai.Increment {
 			c.times = 1
 		}

@@ -145,9 +145,9 @@ type limited struct {
 	flag Counted
 }
 
-// limit decides whether running limits allow the requested amount, and notes
-// against which of them it counts.
-func (s *state) limit(t *Tx, op *Op, limits ...limited) kessai.ResponseCode {
+// limit decides whether running limits allow an amount, and notes against which of
+// them it counts.
+func (s *state) limit(t *Tx, amount int64, limits ...limited) kessai.ResponseCode {
 	t.Counted = 0
 	for i := range limits {
 		l := &limits[i]
@@ -158,7 +158,7 @@ func (s *state) limit(t *Tx, op *Op, limits ...limited) kessai.ResponseCode {
 		if l.MaxCount > 0 && u.count >= l.MaxCount && t.Kind != kessai.Increment {
 			return kessai.CountLimit
 		}
-		if l.MaxTotal > 0 && op.Amount > l.MaxTotal-u.total {
+		if l.MaxTotal > 0 && amount > l.MaxTotal-u.total {
 			return kessai.AmountLimit
 		}
 		t.Counted |= l.flag
@@ -175,7 +175,7 @@ func (s *state) spend(t *Tx, op *Op, partial bool) (int64, kessai.ResponseCode) 
 	if op.Amount == 0 {
 		return 0, kessai.InvalidAmount
 	}
-	code := s.limit(t, op,
+	code := s.limit(t, op.Amount,
 		limited{op.MediumLimit, mediumSubject(t.Medium), CountedMedium},
 		limited{op.TerminalLimit, terminalSubject(t.Terminal), CountedTerminal})
 	if code != kessai.Approved {

@@ -9,7 +9,8 @@ import (
 )
 
 // head is the file that makes pages a snapshot: the block at which it was taken,
-// the rows of each table, and where their pages are.
+// the rows of each table, where their pages are, and the wrong PINs of cards, if
+// there are any.
 
 const headVersion = 2 // 1 was kept in badger
 
@@ -46,6 +47,7 @@ func (s *pageStore) finish(sn *snapshot) error {
 			last = at
 		}
 	}
+	b = sn.pins.append(b)
 	if err := os.WriteFile(s.head()+".new", sealed(b), 0o600); err != nil {
 		return err
 	}
@@ -90,6 +92,7 @@ func readHead(files *pageStore, resident int) (*state, error) {
 	s.accounts.n, s.accounts.saved = d.places()
 	s.labels.n, s.labels.saved = d.places()
 	s.txs.n, s.txs.saved = d.places()
+	d.pins(&s.pins)
 	if d.bad || len(d.b) > 0 || s.accounts.n != s.labels.n {
 		return nil, errSeal
 	}

@@ -63,6 +63,9 @@ func (g *generator) op(m *model) Op {
 		}
 		op.Customer, op.Shop = 0, 0
 	}
+	if n := len(m.byCards); n > 0 && op.Kind == kessai.Reversal && g.rnd.IntN(2) == 0 {
+		op.Original, op.Medium = Ref{ID: m.byCards[n-1-g.rnd.IntN(min(n, 8))]}, kessai.MediumID{}
+	}
 	if op.Kind.OfCustomer() || !op.Kind.OnPurse() && g.rnd.IntN(3) == 0 {
 		g.ask(&op, m)
 	}
@@ -118,8 +121,10 @@ func (g *generator) ask(op *Op, m *model) {
 	case op.Kind == kessai.Purchase || op.Kind == kessai.PreAuthorization:
 		op.Asks, op.WaitFor = kessai.AsksPhone, time.Duration(5+g.rnd.IntN(200))*time.Second
 		op.Customer, op.Foreign = g.somebody(op.Amount)
-		if g.rnd.IntN(3) == 0 {
+		if g.rnd.IntN(4) == 0 {
 			op.Asks, op.Customer, op.Foreign = kessai.AsksClaim, 0, Foreign{}
+		} else if g.rnd.IntN(2) == 0 {
+			g.askReader(op)
 		}
 		return
 	case !op.Kind.OfCustomer():
@@ -137,10 +142,11 @@ func (g *generator) ask(op *Op, m *model) {
 		op.Verdict = kessai.WrongProof
 	}
 	if op.Kind == kessai.SignIn || op.Kind == kessai.Unlock {
+		g.card(op, nil)
 		return
 	}
 	if op.Kind == kessai.Cancellation {
-		op.Ends = []kessai.ResponseCode{0, kessai.DoNotHonour}[g.rnd.IntN(2)]
+		op.Ends = []kessai.ResponseCode{0, kessai.DoNotHonour, kessai.SecurityViolation}[g.rnd.IntN(3)]
 	}
 	op.Original = Ref{ID: kessai.TxID(max(1, int64(m.next)-g.rnd.Int64N(60)))}
 	open := slices.Sorted(maps.Keys(m.open))
@@ -151,6 +157,7 @@ func (g *generator) ask(op *Op, m *model) {
 	if o != nil && op.Kind == kessai.Claim && o.amount > 0 && op.Foreign.Amount > 0 {
 		op.Foreign.Amount = 1 + o.amount*3/7
 	}
+	g.card(op, o)
 	switch {
 	case op.Kind == kessai.Cancellation && g.rnd.IntN(2) == 0:
 		op.Customer = 0

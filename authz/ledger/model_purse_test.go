@@ -254,7 +254,7 @@ func (m *model) told(op Op, t *modelTx, p *modelPurse, written bool) (kessai.Res
 		number = m.named(op)
 		o := m.txs[number]
 		switch {
-		case o == nil || o.medium != op.Medium:
+		case o == nil || o.merchant != op.Merchant || o.medium != op.Medium:
 			return kessai.NoSuchRecord, 0
 		case !o.code.IsApproval() || !writes(o.kind):
 			return kessai.InvalidTransaction, 0

@@ -35,6 +35,7 @@ type modelTx struct {
 	code           kessai.ResponseCode
 	asked, amount  int64
 	undone, repaid int64
+	gone           bool // wholly undone by reversals
 	customer, shop AccountID
 	merchant       kessai.MerchantID
 	medium         kessai.MediumID
@@ -214,7 +215,7 @@ func (m *model) followUp(op Op, t, o *modelTx, now time.Time) (kessai.ResponseCo
 			o = m.txs[o.doneBy]
 		}
 		if !o.code.IsApproval() || o.kind != kessai.Purchase && o.kind != kessai.CashBack && o.kind != kessai.Completion ||
-			o.undone > 0 && o.amount-o.undone-o.repaid == 0 || o.kind == kessai.Purchase && o.hold != "" {
+			o.gone || o.kind == kessai.Purchase && o.hold != "" {
 			return kessai.InvalidTransaction, 0
 		}
 		left := o.amount - o.undone - o.repaid
@@ -249,7 +250,7 @@ func (m *model) reverse(op Op, t, o *modelTx) (kessai.ResponseCode, int64) {
 		return kessai.Approved, 0
 	}
 	left := o.amount - o.undone - o.repaid
-	if o.kind != kessai.PreAuthorization && o.undone > 0 && left == 0 {
+	if o.gone {
 		return kessai.Approved, 0
 	}
 	if op.Amount > o.amount {
@@ -261,7 +262,7 @@ func (m *model) reverse(op Op, t, o *modelTx) (kessai.ResponseCode, int64) {
 		t.foreign = m.step(o, o.undone+o.repaid, o.undone+o.repaid+undo)
 		m.pay(o, t.foreign.negative(), -undo)
 	case kessai.Refund:
-		if sale := m.txs[o.original]; sale != nil && sale.undone > 0 && sale.amount-sale.undone-sale.repaid == 0 {
+		if sale := m.txs[o.original]; sale != nil && sale.gone {
 			return kessai.InvalidTransaction, 0
 		}
 		theirs := Foreign{Amount: undo}
@@ -299,7 +300,9 @@ func (m *model) reverse(op Op, t, o *modelTx) (kessai.ResponseCode, int64) {
 		}
 	}
 	o.undone += undo
-	gone := o.undone > 0 && o.amount-o.undone-o.repaid == 0 && o.kind != kessai.PreAuthorization || o.hold == "reversed"
+	o.gone = undo > 0 && left == undo && o.kind != kessai.PreAuthorization
+	gone := o.gone || o.hold == "reversed"
+	m.uncountCard(o, t.day, o.undone-undo, undo, gone)
 	if t.day == o.day {
 		for _, l := range []struct {
 			on bool

@@ -24,23 +24,26 @@ type modelWaiting struct {
 	excused  map[kessai.TxID]bool // ended while nobody could be told
 	asked    []kessai.TxID
 	outcomes map[string]int
+	modelReader
 }
 
 func newModelWaiting() modelWaiting {
 	return modelWaiting{
 		euros: map[AccountID]bool{}, changed: map[kessai.Currency]int64{}, wrong: map[string]int{},
 		heard: map[kessai.TxID]int{}, excused: map[kessai.TxID]bool{}, outcomes: map[string]int{},
+		modelReader: modelReader{pins: map[kessai.MediumID]int{}},
 	}
 }
 
 // modelAsk is what a payment that asks has besides.
 type modelAsk struct {
-	asks    kessai.Asks
-	foreign Foreign
-	holdFor time.Duration
-	tries   int
-	tell    kessai.ResponseCode // what the terminal is told, where it ended without money
-	waited  bool
+	asks     kessai.Asks
+	agreedBy *modelTx // the approval by card
+	foreign  Foreign
+	holdFor  time.Duration
+	tries    int
+	tell     kessai.ResponseCode // what the terminal is told, where it ended without money
+	waited   bool
 }
 
 func (f Foreign) negative() Foreign { return Foreign{f.Currency, -f.Amount} }
@@ -214,6 +217,10 @@ func (m *model) ofCustomer(op Op, t *modelTx, now time.Time) (kessai.ResponseCod
 	case kessai.SignIn:
 		return m.proof(op, tried+"sign-in", kessai.Approved, wrong), 0
 	case kessai.Unlock:
+		if op.Customer == 0 {
+			delete(m.pins, op.Medium)
+			return kessai.Approved, 0
+		}
 		delete(m.wrong, tried+"sign-in")
 		delete(m.wrong, tried+"sale")
 		return kessai.Approved, 0
@@ -229,7 +236,14 @@ func (m *model) ofCustomer(op Op, t *modelTx, now time.Time) (kessai.ResponseCod
 	case o.hold != "waiting":
 		code = kessai.InvalidTransaction
 	}
-	if op.Kind == kessai.Approval {
+	byCard := op.Factor == kessai.FactorCard || op.Factor == kessai.FactorPIN
+	if op.Kind == kessai.Approval && code == kessai.Approved && byCard != (o.asks == kessai.AsksReader) {
+		code = kessai.InvalidTransaction
+	}
+	switch {
+	case op.Kind == kessai.Approval && byCard:
+		code = m.byCard(op, t, o, code, wrong)
+	case op.Kind == kessai.Approval:
 		code = m.proof(op, tried+"sale", code, wrong)
 		if code == kessai.WrongProof {
 			most := op.MaxTries
@@ -352,6 +366,7 @@ func (m *model) agreeWaiting(t *testing.T, b *Book) {
 			t.Fatalf("account %d: %d and %d wrong proofs; the model has %d and %d", id, sales, signIns, m.wrong[tried+"sale"], m.wrong[tried+"sign-in"])
 		}
 	}
+	m.agreePINs(t, b)
 	var waiting []kessai.TxID
 	for id, o := range m.open {
 		if o.hold == "waiting" {
@@ -376,7 +391,7 @@ func (m *model) agreeWaiting(t *testing.T, b *Book) {
 		if o.waited && o.hold != "waiting" && !m.excused[id] {
 			told = 1
 		}
-		if !ok || tx.Standing() != o.standing() || int(tx.Tries) != o.tries || tx.Held != o.heldNow || tx.Customer != o.customer ||
+		if !ok || tx.Standing() != o.standing() || int(tx.Tries) != o.tries || tx.Held != o.heldNow || tx.Customer != o.customer || tx.Medium != o.medium ||
 			(tx.Agreed != 0) != (o.waited && o.hold != "waiting" && o.tell == 0) || m.heard[id] != told {
 			t.Fatalf("payment %d stands at %+v, told of %d times; the model has %+v, %d times", id, tx, m.heard[id], *o, told)
 		}
@@ -409,13 +424,13 @@ func TestP_WaitingAgreesWithModel(t *testing.T) {
 	t.Logf("seed %d, %d operations", seed, steps)
 	kinds := []kessai.Kind{
 		kessai.Purchase, kessai.Purchase, kessai.PreAuthorization, kessai.PreAuthorization, kessai.Approval, kessai.Approval, kessai.Approval,
-		kessai.Cancellation, kessai.Claim, kessai.Claim, kessai.SignIn, kessai.Unlock, kessai.Completion, kessai.Refund, kessai.Reversal, kessai.Release,
+		kessai.Cancellation, kessai.Claim, kessai.Claim, kessai.SignIn, kessai.Unlock, kessai.Completion, kessai.Refund, kessai.Reversal, kessai.Reversal, kessai.Reversal, kessai.Release,
 	}
 	synctest.Test(t, func(t *testing.T) {
 		m := runModel(t, rand.New(rand.NewPCG(seed, 1)), steps, kinds)
 		t.Logf("%v; changed %v", m.outcomes, m.changed)
-		for _, what := range []string{"agreed", "claimed", "cancelled 05", "cancelled 17", "cancelled 51", "cancelled 75", "expired 68", "reversed 17"} {
-			if m.outcomes[what] < steps/2_000 {
+		for _, what := range []string{"agreed", "claimed", "cancelled 05", "cancelled 17", "cancelled 51", "cancelled 55", "cancelled 61", "cancelled 65", "cancelled 75", "expired 68", "reversed 17", "agreed by card", "given back to a card"} {
+			if m.outcomes[what] < steps/4_000 {
 				t.Errorf("only %d payments were %s", m.outcomes[what], what)
 			}
 		}

@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	gocmp "github.com/google/go-cmp/cmp"
+
 	"kessai"
 )
 
@@ -55,10 +57,12 @@ type racing struct {
 	names     atomic.Uint64
 	spent     [2]int64
 	wins      map[string]int
+	byCard    bool
 
 	mu      sync.Mutex
 	current *Book
 	heard   map[kessai.TxID][]Tx
+	guesses []guessed // this round's PINs
 }
 
 func (r *racing) book() *Book {
@@ -161,7 +165,10 @@ func (r *racing) round(t *testing.T, size int) {
 			Kind: kessai.Purchase, Names: named1(r.names.Add(1)), Merchant: aoi, Terminal: aoiPOS, Currency: kessai.JPY,
 			Customer: r.customers[i%2], Shop: r.shop, Amount: 100, Asks: kessai.AsksPhone, WaitFor: wait,
 		}
-		if i%3 == 0 {
+		switch {
+		case r.byCard:
+			op.Asks = kessai.AsksReader
+		case i%3 == 0:
 			op.Asks, op.Customer = kessai.AsksClaim, 0
 		}
 		if i%5 == 0 {
@@ -205,6 +212,9 @@ func (r *racing) round(t *testing.T, size int) {
 	if killed := r.n/size%4 == 0; killed {
 		copied = openTest(t, Options{Dir: copyBook(t, r.dir), Resident: 1})
 		defer copied.Close()
+		if diff := gocmp.Diff(r.book().state.derived().PINs, copied.state.derived().PINs); diff != "" {
+			t.Fatalf("after a kill, other PINs count:\n%s", diff)
+		}
 	}
 	for _, c := range all {
 		r.judge(t, c, copied)
@@ -236,7 +246,10 @@ func (r *racing) contenders(c *contest, without int) (asks []func(*testing.T) Tx
 	id := Ref{ID: c.sale.ID}
 	of := c.sale.Customer
 	add := func(op Op) { asks = append(asks, func(t *testing.T) Tx { return r.commit(t, op) }) }
-	if of == 0 {
+	if r.byCard {
+		asks = r.withCards(c)
+		add(Op{Kind: kessai.Cancellation, Original: id, Customer: of})
+	} else if of == 0 {
 		for _, who := range r.customers {
 			asks = append(asks, func(t *testing.T) Tx {
 				if tx := r.commit(t, Op{Kind: kessai.Claim, Original: id, Customer: who}); tx.Code != kessai.Approved {
@@ -298,6 +311,11 @@ func (r *racing) judge(t *testing.T, c *contest, copied *Book) {
 			"approval": kessai.Approved, "wrong proofs": kessai.TriesExceeded, "deadline": kessai.TooLate, "reversal": kessai.CustomerCancellation,
 			"cancellation": now.Told,
 		}[who]
+		if who == "wrong proofs" && r.byCard {
+			if want = now.Told; want != kessai.TriesExceeded { // the first ends it
+				want = kessai.WrongProof
+			}
+		}
 		if times != 1 || now.Standing() != want || len(heard) == 1 && heard[0].Standing() != want || now.Status == Waiting {
 			t.Fatalf("the %s won %d times; the book says %v, and told %+v", who, times, now.Standing(), heard)
 		}

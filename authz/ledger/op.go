@@ -54,7 +54,7 @@ type Op struct {
 
 	Merchant    kessai.MerchantID
 	Terminal    kessai.TerminalID
-	Medium      kessai.MediumID
+	Medium      kessai.MediumID // of an approval by card, or an unlock: the card that it is about
 	Last4       kessai.Last4
 	STAN        kessai.STAN
 	Transmitted time.Time // by the terminal's word; zero where it gave none
@@ -79,6 +79,7 @@ type Op struct {
 	WaitFor  time.Duration // how long a payment waits for its customer: 1 s to MaxWait
 	MaxTries int           // wrong proofs that end a payment, at most 255. Zero: 3
 	DayTries int           // wrong passwords of an account in one business day that lock the password. Zero: 5
+	PINTries int           // wrong PINs of a card, since the last right one, that lock it, at most 255. Zero: 3
 	Foreign  Foreign       // the customer's side, where their account has another currency
 
 	MediumLimit   Limit
@@ -104,7 +105,8 @@ func (w Wire) String() string { return [...]string{"none", "iso8583", "json"}[w%
 // Status says what has become of a transaction.
 type Status uint8
 
-// The states of a transaction. Only Pending, Posted and Waiting ones can still change.
+// The states of a transaction. Only Pending, Posted and Waiting ones can still
+// change, and approvals by card, which are Reversed with what they agreed to.
 const (
 	Declined  Status = iota + 1 // refused; no money moved
 	Noted                       // nothing to move of its own: balance, verification, release, a reversal with no effect or one that came first, what a customer did
@@ -124,7 +126,7 @@ func (s Status) String() string { return statusNames[int(s)%len(statusNames)] }
 
 // Tx is one transaction as the book has it. The first part never changes once
 // it is committed; the second part, from Status on, is what later transactions made
-// of it. A claim also fills in Customer and Foreign.
+// of it. A claim also fills in Customer and Foreign, and an approval by card Medium.
 type Tx struct {
 	ID          kessai.TxID
 	Kind        kessai.Kind
@@ -180,7 +182,7 @@ type Counted uint8
 const (
 	CountedMedium Counted = 1 << iota
 	CountedTerminal
-	CountedTry // a wrong proof: it counts against its account's tries of the day
+	CountedTry // a wrong proof: it counts against its account's tries of the day; a wrong PIN against its card's
 )
 
 // AsDecided gives the transaction as it stood when it was decided: the answer
@@ -190,6 +192,9 @@ func (t Tx) AsDecided() Tx {
 	t.Agreed, t.Told, t.Tries = 0, 0, 0
 	if t.Asks == kessai.AsksClaim {
 		t.Customer, t.Foreign = 0, Foreign{}
+	}
+	if t.Asks == kessai.AsksReader && t.Code.IsApproval() {
+		t.Medium = kessai.MediumID{}
 	}
 	t.begin()
 	return t

@@ -276,7 +276,7 @@ func (s *state) decideWriting(t *Tx, op *Op) {
 		return
 	}
 	if t.Kind == kessai.PursePurchase { // the medium's own limits are about the customer's account
-		t.Code = s.limit(t, op, limited{op.TerminalLimit, terminalSubject(t.Terminal), CountedTerminal})
+		t.Code = s.limit(t, op.Amount, limited{op.TerminalLimit, terminalSubject(t.Terminal), CountedTerminal})
 	}
 	t.Amount, t.Available = op.Amount, p.Balance-op.Amount
 	switch {

@@ -106,6 +106,7 @@ type snapshot struct {
 	day      int32
 	hash     [32]byte
 	n        [3]uint64 // rows of the three tables
+	pins     pinShards
 	accounts []frozenPage[accountRow]
 	labels   []frozenPage[label]
 	txs      []frozenPage[Tx]
@@ -120,7 +121,7 @@ func (s *state) freeze(whole bool) *snapshot {
 		labels: s.labels.freeze(!whole), txs: s.txs.freeze(!whole),
 	}
 	if whole {
-		sn.accounts = s.accounts.freeze(false)
+		sn.accounts, sn.pins = s.accounts.freeze(false), s.pins.freeze()
 	}
 	return sn
 }

@@ -25,6 +25,7 @@ type state struct {
 	waiting map[kessai.TxID]struct{} // those among them that wait for their customers
 	ended   []kessai.TxID            // the waiting payments that ended in the block that is being made
 	tries   map[AccountID]tries      // wrong proofs of the day
+	pins    pins                     // wrong PINs of the cards that have any
 
 	day   int32 // the business day of the newest block; never goes back
 	usage [usageShards]map[subject]usage
@@ -101,7 +102,7 @@ func (s *state) index(t *Tx) {
 		s.waiting[t.ID] = struct{}{}
 	}
 	if t.Counted != 0 && t.Code.IsApproval() {
-		s.count(t, t.Amount, 1)
+		s.count(t, t.counts(), 1)
 	}
 }
 
@@ -175,6 +176,9 @@ func (s *state) use(x use) {
 // uncount takes back what a reversal undid, or what ended without having stood, if
 // it was counted today.
 func (s *state) uncount(t *Tx, amount int64) {
+	if t.Agreed != 0 {
+		s.uncountCard(t, amount)
+	}
 	if t.Day != s.day || t.Counted == 0 {
 		return
 	}

@@ -12,7 +12,7 @@ import (
 // apart from those for signing in, so that a stranger who knows a customer's ID
 // cannot lock the password of devices that are signed in. An unlock sets both to
 // zero. Each is a transaction, so the counts are as durable as money; on opening
-// they are made from the briefs.
+// they are made from the briefs. Wrong PINs are not here: see pins.go.
 
 // tries counts the wrong proofs of an account.
 type tries struct{ sales, signIns int32 }
@@ -31,6 +31,12 @@ const (
 	triedSignIn = 2
 	triedUnlock = 3
 )
+
+// triesProof reports whether a transaction is a wrong proof that counts against an
+// account, or the unlock of one.
+func (t *Tx) triesProof() bool {
+	return t.Counted&CountedTry != 0 && t.Factor != kessai.FactorPIN || t.Kind == kessai.Unlock && t.Code.IsApproval() && t.Customer != 0
+}
 
 func whatTried(t *Tx) byte {
 	switch t.Kind {

@@ -10,12 +10,13 @@ import (
 
 // A waiting payment is a purchase or pre-authorization that its customer has not
 // agreed to yet. What it takes is held from the beginning. It ends exactly once: by
-// an approval, a cancellation, a claim that is not covered, too many wrong proofs,
-// its deadline or a reversal. Whoever comes first in the book wins; whoever comes
-// after is told what stands.
+// an approval, a cancellation, a claim that is not covered, too many wrong proofs, a
+// card that was refused, its deadline or a reversal. Whoever comes first in the book
+// wins; whoever comes after is told what stands.
 //
-// What is decided is here; agree.go carries it out, tries.go counts wrong proofs, and
-// foreign.go knows of customers with another currency.
+// What is decided is here; agree.go carries it out, tries.go counts wrong proofs,
+// pins.go decides about cards and counts wrong PINs, and foreign.go knows of
+// customers with another currency.
 //
 // Not here: who is asked and how, and whether a proof is right. The book is told
 // that (Verdict), and counts what was wrong.
@@ -32,12 +33,15 @@ const (
 // checkAsking refuses operations that no caller should make, about payments that
 // ask and what customers do.
 func (op *Op) checkAsking() error {
+	if err := op.checkCard(); err != nil {
+		return err
+	}
 	switch {
 	case op.Asks > kessai.AsksReader, !op.Factor.Known(), op.Ends > 99, op.Ends != 0 && op.Ends.IsApproval():
 		return fmt.Errorf("%w: who is asked, the proof's factor or the code that it ends with is not one of those that there are", errOp)
 	case op.MaxTries > mostTries:
 		return fmt.Errorf("%w: %d wrong proofs are allowed, at most %d can be", errOp, op.MaxTries, mostTries)
-	case op.Kind.OfCustomer() && op.Kind != kessai.Cancellation && op.Customer == 0:
+	case op.Kind.OfCustomer() && op.Kind != kessai.Cancellation && op.Kind != kessai.Unlock && op.Customer == 0:
 		return fmt.Errorf("%w: a %s without a customer", errOp, op.Kind)
 	case op.WaitFor < 0 || op.WaitFor > MaxWait:
 		return fmt.Errorf("%w: it is to wait for %v; 1 s to %v are possible", errOp, op.WaitFor, MaxWait)
@@ -74,7 +78,7 @@ func (s *state) decideWaiting(t *Tx, op *Op) {
 		t.Code = kessai.InvalidAmount
 		return
 	}
-	t.Code = s.limit(t, op,
+	t.Code = s.limit(t, op.Amount,
 		limited{op.MediumLimit, mediumSubject(t.Medium), CountedMedium},
 		limited{op.TerminalLimit, terminalSubject(t.Terminal), CountedTerminal})
 	if t.Code != kessai.Approved {
@@ -147,6 +151,9 @@ func (s *state) decideOfCustomer(t *Tx, op *Op) {
 		o, code := s.asked(t, op)
 		if t.Code = code; t.Kind == kessai.Approval {
 			s.decideApproval(t, op, &o, wrong)
+			if ofCard(t.Factor) && !t.Code.IsApproval() {
+				t.HasNote = false // it would tell a right PIN that was refused from a wrong one
+			}
 		} else if t.Code == kessai.Approved && t.Kind == kessai.Cancellation {
 			t.Ends = cmp.Or(op.Ends, kessai.CustomerCancellation)
 		} else if t.Code == kessai.Approved {
@@ -195,6 +202,13 @@ func (s *state) decideProof(t *Tx, op *Op, today int32, wrong bool) {
 }
 
 func (s *state) decideApproval(t *Tx, op *Op, o *Tx, wrong bool) {
+	if t.Code == kessai.Approved && (o.Asks == kessai.AsksReader) != ofCard(t.Factor) {
+		t.Code = kessai.InvalidTransaction
+	}
+	if ofCard(t.Factor) {
+		s.decideCard(t, op, o, wrong)
+		return
+	}
 	s.decideProof(t, op, s.tries[t.Customer].sales, wrong)
 	switch {
 	case t.Code == kessai.WrongProof:

@@ -122,7 +122,7 @@ func (p *player) op() Op {
 		op.TerminalLimit = Limit{MaxTotal: 80_000, MaxCount: 12}
 	}
 	op.WaitFor, op.HoldFor = time.Duration(1+p.byte()%16)*time.Second, 20*time.Second
-	op.MaxTries, op.DayTries, op.Factor = int(flags>>2)%4, int(flags>>3)%4, kessai.Factor(flags>>4)%3
+	op.MaxTries, op.DayTries, op.PINTries, op.Factor = int(flags>>2)%4, int(flags>>3)%4, int(flags>>2)%4, kessai.Factor(flags>>4)%3
 	switch op.Kind {
 	case kessai.Purchase, kessai.PreAuthorization:
 		op.Customer, op.Shop, op.Asks = client, playShop, kessai.Asks(flags>>6)
@@ -142,6 +142,14 @@ func (p *player) op() Op {
 		}
 		if o := p.s.txs.get(uint64(op.Original.ID)); o != nil && flags&192 != 0 && op.Kind.OfCustomer() && op.Kind != kessai.Claim {
 			op.Customer = o.Customer
+		}
+		o := p.s.txs.get(uint64(op.Original.ID))
+		if op.Kind == kessai.Approval && (flags&4 != 0 || o != nil && o.Asks == kessai.AsksReader && flags&24 != 0) {
+			op.Factor, op.Medium = kessai.FactorCard+kessai.Factor(flags>>1)%2, kessai.MediumID{byte(amount) % 64, 1}
+			op.MediumLimit = Limit{MaxTotal: amount * 1_000, MaxCount: uint32(flags>>3) % 8}
+		}
+		if op.Kind == kessai.Unlock && flags&4 != 0 {
+			op.Customer, op.Medium = 0, kessai.MediumID{byte(amount) % 64, 1}
 		}
 		if op.Kind.OfCustomer() {
 			op.Merchant, op.Terminal, op.Names = kessai.MerchantID{}, kessai.TerminalID{}, [2]Name{}
@@ -235,6 +243,7 @@ func (p *player) check(t *testing.T) {
 type derived struct {
 	Pending, Waiting map[kessai.TxID]int64
 	Tries            map[AccountID][2]int32
+	PINs             map[kessai.MediumID]int
 	Usage            map[subject][2]int64
 	Float            map[kessai.Currency]int64
 	Day              int32
@@ -243,7 +252,7 @@ type derived struct {
 
 func (s *state) derived() derived {
 	d := derived{
-		Pending: maps.Clone(s.pending), Waiting: map[kessai.TxID]int64{}, Tries: map[AccountID][2]int32{}, Usage: map[subject][2]int64{},
+		Pending: maps.Clone(s.pending), Waiting: map[kessai.TxID]int64{}, Tries: map[AccountID][2]int32{}, PINs: map[kessai.MediumID]int{}, Usage: map[subject][2]int64{},
 		Float: map[kessai.Currency]int64{}, Day: s.day, Block: s.block, Txs: s.txs.n,
 	}
 	for id := range s.waiting {
@@ -251,6 +260,11 @@ func (s *state) derived() derived {
 	}
 	for id, n := range s.tries {
 		d.Tries[id] = [2]int32{n.sales, n.signIns}
+	}
+	for _, shard := range s.pins.shards {
+		for m, n := range shard {
+			d.PINs[m] = int(n)
+		}
 	}
 	for _, all := range s.usage {
 		for who, u := range all {
@@ -305,7 +319,7 @@ func TestP_MoneyIsConserved(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(20261125, 1))
 	rounds := 400
 	if raceEnabled {
-		rounds = 60
+		rounds = 120
 	}
 	seen := map[string]int{}
 	for range rounds {
