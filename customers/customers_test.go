@@ -36,7 +36,9 @@ func TestRecordsRoundTrip(t *testing.T) {
 		}
 	}
 	plain := customers.Medium{ID: kessai.MediumID{9}, Customer: "c", Status: customers.Active}
-	for _, m := range []customers.Medium{card, plain, kept()} {
+	secret, both := card, kept()
+	secret.PIN, both.PIN = customers.PINVerifier{1}, customers.PINVerifier{15: 1}
+	for _, m := range []customers.Medium{card, plain, kept(), secret, both} {
 		got, err := customers.DecodeMedium(customers.MediumKey(m.ID), m.Encode())
 		if diff := cmp.Diff(m, got); diff != "" || err != nil {
 			t.Errorf("medium: %v (-want +got):\n%s", err, diff)
@@ -71,6 +73,16 @@ func full(t testing.TB) map[string]customers.Customer {
 	return only
 }
 
+// Media without a PIN are stored as they were when there were none.
+func TestOldMediumRecordIsRead(t *testing.T) {
+	old := append([]byte{1, '4', '2', '4', '2', 11, 96, 3, 0, 0, 0, 34}, make([]byte, 20)...)
+	old = append(old, "1234567890"...)
+	m, err := customers.DecodeMedium(customers.MediumKey(card.ID), old)
+	if err != nil || m.Status != customers.Stolen || m.Expiry != 2912 || m.Customer != "1234567890" || !m.PIN.IsZero() || !bytes.Equal(m.Encode(), old) {
+		t.Errorf("%+v, %v", m, err)
+	}
+}
+
 // The form of a record that has no more than a name is as it ever was.
 func TestOldCustomerRecordIsRead(t *testing.T) {
 	old := append([]byte{1, 1, 136, 0, 0, 0, 0, 0, 18, 216, 56, 0, 0, 0, 0, 0, 0, 0, 10}, "Suzuki"...)
@@ -90,7 +102,12 @@ func TestMediumRecordThatCannotBeRead(t *testing.T) {
 	for name, c := range map[string]struct{ key, value []byte }{
 		"empty":         {key, nil},
 		"cut":           {key, value[:32]},
-		"another form":  {key, changed(0, 3)},
+		"another form":  {key, changed(0, 5)},
+		"no form":       {key, changed(0, 0)},
+		"no PIN":        {key, changed(0, 3)}, // the customer's ID is too short to be one and another
+		"zero PIN":      {key, append(append([]byte{3}, value[1:32]...), append(make([]byte, 16), value[32:]...)...)},
+		"PIN, cut":      {key, append([]byte{3}, value[1:40]...)},
+		"PIN, kept":     {key, append([]byte{4}, kept().Encode()[1:]...)},
 		"kept by none":  {key, changed(0, 2)},
 		"kept, cut":     {key, kept().Encode()[:48]},
 		"kept, form 1":  {key, append([]byte{1}, kept().Encode()[1:]...)},

@@ -70,7 +70,8 @@ type Medium struct {
 	Status   Status
 	Allowed  kessai.KindSet // kinds of transaction that it may be used for; zero: every kind
 	Limits   Limits
-	Kept     Kept // where and when; zero unless it is retained
+	Kept     Kept        // where and when; zero unless it is retained
+	PIN      PINVerifier // asked for in a customer's card reader; zero: none is
 }
 
 // Kept says which terminal retained a medium, and when.
@@ -111,7 +112,7 @@ func MediumKey(id kessai.MediumID) []byte { return append([]byte(MediumKeyPrefix
 // A medium is stored in a fixed form and not as JSON because there may be
 // millions, and every one is decoded each time that the cache is loaded.
 //
-//	0     form of the record: 1, or 2 where it is retained
+//	0     form of the record: 1; 2 where it is retained; 3 and 4 the same with a PIN
 //	1-4   last four digits
 //	5-6   expiry
 //	7     status
@@ -119,23 +120,29 @@ func MediumKey(id kessai.MediumID) []byte { return append([]byte(MediumKeyPrefix
 //	12-19 limit on one transaction
 //	20-27 limit on a day's total
 //	28-31 limit on a day's count
-//	32-   customer; in form 2 behind
-//	32-39 the terminal that kept it
-//	40-47 when, in milliseconds since 1970
+//	32-   customer; in forms 2 and 4 behind
+//	      the terminal that kept it (8 bytes)
+//	      when, in milliseconds since 1970 (8)
+//	      and in forms 3 and 4 behind
+//	      the verifier of the PIN (16)
 const (
-	mediumForm   = 1
-	retainedForm = 2
-	mediumFixed  = 32
-	keptBytes    = 16
+	mediumForm  = 1
+	isRetained  = 1 // added to the form
+	hasPIN      = 2 // likewise
+	mediumFixed = 32
+	keptBytes   = 16
 )
 
 // Encode gives the value that is stored under [MediumKey].
 func (m Medium) Encode() []byte {
 	form := byte(mediumForm)
 	if m.Status == Retained {
-		form = retainedForm
+		form += isRetained
 	}
-	b := make([]byte, 0, mediumFixed+keptBytes+len(m.Customer))
+	if !m.PIN.IsZero() {
+		form += hasPIN
+	}
+	b := make([]byte, 0, mediumFixed+keptBytes+len(m.PIN)+len(m.Customer))
 	b = append(b, form)
 	b = append(b, m.Last4[:]...)
 	b = binary.BigEndian.AppendUint16(b, m.Expiry)
@@ -144,9 +151,12 @@ func (m Medium) Encode() []byte {
 	b = binary.BigEndian.AppendUint64(b, uint64(m.Limits.Single))
 	b = binary.BigEndian.AppendUint64(b, uint64(m.Limits.DayTotal))
 	b = binary.BigEndian.AppendUint32(b, m.Limits.DayCount)
-	if form == retainedForm {
+	if m.Status == Retained {
 		b = append(b, m.Kept.By[:]...)
 		b = binary.BigEndian.AppendUint64(b, uint64(m.Kept.At))
+	}
+	if !m.PIN.IsZero() {
+		b = append(b, m.PIN[:]...)
 	}
 	return append(b, m.Customer...)
 }
@@ -159,13 +169,16 @@ func DecodeMedium(key, value []byte) (m Medium, err error) {
 	if len(key) != len(MediumKeyPrefix)+len(m.ID) || len(value) <= mediumFixed {
 		return Medium{}, ErrMedium
 	}
-	rest := value[mediumFixed:]
-	switch {
-	case value[0] == retainedForm && len(rest) > keptBytes:
-		copy(m.Kept.By[:], rest)
-		m.Kept.At = int64(binary.BigEndian.Uint64(rest[8:]))
-		rest = rest[keptBytes:]
-	case value[0] != mediumForm:
+	form := value[0] - mediumForm
+	if form&^(isRetained|hasPIN) != 0 {
+		return Medium{}, ErrMedium
+	}
+	r := rest{value[mediumFixed:], true}
+	if kept := r.take(keptBytes * int(form&isRetained)); len(kept) > 0 {
+		copy(m.Kept.By[:], kept)
+		m.Kept.At = int64(binary.BigEndian.Uint64(kept[8:]))
+	}
+	if form&hasPIN != 0 && (copy(m.PIN[:], r.take(len(m.PIN))) == 0 || m.PIN.IsZero()) {
 		return Medium{}, ErrMedium
 	}
 	copy(m.ID[:], key[len(MediumKeyPrefix):])
@@ -176,8 +189,8 @@ func DecodeMedium(key, value []byte) (m Medium, err error) {
 	m.Limits.Single = int64(binary.BigEndian.Uint64(value[12:]))
 	m.Limits.DayTotal = int64(binary.BigEndian.Uint64(value[20:]))
 	m.Limits.DayCount = binary.BigEndian.Uint32(value[28:])
-	m.Customer = ID(rest)
-	if m.Validate() != nil {
+	m.Customer = ID(r.b)
+	if !r.ok || m.Validate() != nil {
 		return Medium{}, ErrMedium
 	}
 	return m, nil

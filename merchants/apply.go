@@ -66,7 +66,7 @@ func (r *Registry) Retain(id kessai.MediumID, by kessai.TerminalID, at time.Time
 
 // together is how many changes fit into one transaction of the store.
 func (r *Registry) together() int {
-	const most = 768 // bytes of a changed record with its key, or of a change that waits
+	const most = 896 // bytes of a changed record with its key, or of a change that waits, and of two phone numbers
 	return min(maxTogether, int(r.db.MaxBatchSize())/most)
 }
 
@@ -148,7 +148,7 @@ func (r *Registry) applyWaiting() {
 	defer func() { <-r.writing }()
 	batch := r.queue.take(r.together())
 	err := r.view(func(v reading) error {
-		s := changeSet{r: r, v: v, records: make(map[string]changed)}
+		s := changeSet{r: r, v: v, records: make(map[string]changed), numbers: make(map[string]holders)}
 		for _, w := range batch {
 			w.err = s.add(w.targets)
 		}
@@ -168,6 +168,7 @@ type changeSet struct {
 	r       *Registry
 	v       reading
 	records map[string]changed
+	numbers map[string]holders // whom they give which
 }
 
 // changed is a record that changes.
@@ -204,6 +205,13 @@ func (s *changeSet) add(targets []target) error {
 			return err
 		}
 		mine[string(t.key)] = c
+	}
+	given, err := s.give(targets, mine)
+	if err != nil {
+		return err
+	}
+	for number, h := range given {
+		s.numbers[number] = append(s.numbers[number], h...)
 	}
 	for key, c := range mine {
 		s.records[key] = c
@@ -245,6 +253,7 @@ func (s *changeSet) write() error {
 		return err
 	}
 	defer t.txn.Discard()
+	numbers := newRenumbering(s.v)
 	for name, c := range s.records {
 		key := []byte(name)
 		switch {
@@ -258,8 +267,13 @@ func (s *changeSet) write() error {
 			continue
 		default:
 			t.replace(key, c.base, c.now)
+			t.err = errors.Join(t.err, numbers.record(name, c.base, c.now))
 		}
 		t.err = errors.Join(t.err, n.add(s.r, key, c.now, s.v.merchant))
 	}
+	if s.r.underWay {
+		t.err = errors.Join(t.err, s.later(t))
+	}
+	numbers.write(t)
 	return t.commit(&n, true)
 }

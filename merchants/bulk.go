@@ -30,6 +30,9 @@ func (r *Registry) applyBulk(st state, p *progress) error {
 	defer func() { _ = b.Release() }()
 	n := 0
 	err := st.sorted(r.staged(), func(key, value []byte) error {
+		if len(value) == 0 {
+			return nil // of what there is not, nothing goes
+		}
 		badger.KVToBuffer(&pb.KV{Key: key, Value: value, Version: 1}, b)
 		if n++; b.LenNoPadding() < bulkBuffer {
 			return nil

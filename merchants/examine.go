@@ -131,7 +131,9 @@ func examineCopy(dir, check string, s *seal) (err error) {
 // part may have been done, changes the digest of all records by.
 func stillToCome(txn *badger.Txn, dir string, st state) (change digest, err error) {
 	err = st.each(filepath.Join(dir, stagedName), func(key, value []byte) error {
-		change.mix(key, value)
+		if len(value) > 0 {
+			change.mix(key, value)
+		}
 		old, err := getValue(txn, key)
 		if err == nil && old != nil {
 			change.mix(key, old)

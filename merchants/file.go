@@ -101,7 +101,7 @@ var sections = []section{
 	{"customers", []string{"id", "name", "currency", "opening_balance", "overdraft",
 		"phone", "email", "bank_code", "branch_code", "account_number", "verifier"}, 3, (*parser).addCustomer},
 	{"media", []string{"pan", "customer", "expiry", "status", "allow",
-		"limit_single", "limit_day_total", "limit_day_count"}, 2, (*parser).addMedium},
+		"limit_single", "limit_day_total", "limit_day_count", "pin"}, 2, (*parser).addMedium},
 	{"items", []string{"merchant", "code", "name", "price", "tax"}, 4, (*parser).addItem},
 }
 
@@ -227,7 +227,7 @@ func isAPIKey(s string) bool {
 }
 
 func (p *parser) addMedium(w *row) {
-	m := mediumEntry{pan: w.pan("pan")}
+	m := mediumEntry{pan: w.pan("pan"), pin: w.pin("pin")}
 	m.Customer, m.Expiry, m.Status = w.customerID("customer"), w.expiry("expiry"), w.mediumStatus("status")
 	m.Allowed, m.Limits = w.kinds("allow"), w.limits()
 	once(w, "pan", m.pan, p.im.seen.media)

@@ -44,7 +44,7 @@ func TestBadFiles(t *testing.T) {
 		{"section no list", "a.yaml", "media:\n  pan: " + secretPAN + "\n", "a.yaml:2: media: must be a list of records"},
 		{"record no mapping", "a.yaml", "media:\n  - " + secretPAN + "\n", "a.yaml:2: media: record 1: must be fields with values"},
 		{"unknown field", "a.yaml", "media:\n  - card: " + secretPAN + "\n",
-			"a.yaml:2: media: record 1: has an unknown field; there are pan, customer, expiry, status, allow, limit_single, limit_day_total, limit_day_count"},
+			"a.yaml:2: media: record 1: has an unknown field; there are pan, customer, expiry, status, allow, limit_single, limit_day_total, limit_day_count, pin"},
 		{"field twice", "a.yaml", "media:\n  - pan: " + secretPAN + "\n    pan: " + secretPAN + "\n", "a.yaml:3: has pan twice"},
 		{"field without value", "a.yaml", "media:\n  - pan:\n", "a.yaml:2: media: record 1: pan must be a plain value; leave a field that has none out"},
 		{"field with a list", "a.yaml", "media:\n  - pan: [" + secretPAN + "]\n", "a.yaml:2: media: record 1: pan must be a plain value; leave a field that has none out"},
@@ -59,7 +59,7 @@ func TestBadFiles(t *testing.T) {
 			"merchants (id,name,mcc,currency and, if wanted, status,item_prices); " +
 			"terminals (id,merchant,operation and, if wanted, status,user,partial_approval,allow,limit_single,limit_day_total,limit_day_count); " +
 			"api_keys (merchant,key and, if wanted, status); customers (id,name,currency and, if wanted, opening_balance,overdraft,phone,email,bank_code,branch_code,account_number,verifier); " +
-			"media (pan,customer and, if wanted, expiry,status,allow,limit_single,limit_day_total,limit_day_count); " +
+			"media (pan,customer and, if wanted, expiry,status,allow,limit_single,limit_day_total,limit_day_count,pin); " +
 			"items (merchant,code,name,price and, if wanted, tax)"},
 		{"fields", "a.csv", media + good + "\n", "a.csv:2: has more or fewer fields on this line than the first line has"},
 		{"quote", "a.csv", "pan,customer\n" + good + "\n\"" + secretPAN + "\"x\",\"c-1\n", `a.csv:3: has a quotation mark where none may be: quote the whole field, and write "" for a mark in it`},

@@ -13,6 +13,7 @@ import (
 	"kessai"
 	"kessai/authz/ledger"
 	"kessai/cache"
+	"kessai/customers"
 )
 
 func TestMain(m *testing.M) {
@@ -74,8 +75,17 @@ func testOptions(t testing.TB, dir string, a *accounts) Options {
 	t.Helper()
 	return Options{
 		Dir: dir, OpenAccounts: a.open, Account: a.byName,
-		Hasher: testHasher(t), APIKeySecret: bytes.Repeat([]byte{9}, 32),
+		Hasher: testHasher(t), APIKeySecret: bytes.Repeat([]byte{9}, 32), PINKey: testPINs(t),
 	}
+}
+
+func testPINs(t testing.TB) *customers.PINKey {
+	t.Helper()
+	k, err := customers.NewPINKey(bytes.Repeat([]byte{7}, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
 }
 
 // newRegistry opens a registry in a folder of its own, closed when the test ends.

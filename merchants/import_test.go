@@ -24,7 +24,7 @@ func TestRepeatChangesNothing(t *testing.T) {
 	sum := do(t, r, "demo.yaml", demo(t))
 	want := Summary{
 		Version: 1, Merchants: Count{Unchanged: 2}, Terminals: Count{Unchanged: 5},
-		APIKeys: Count{Unchanged: 2}, Customers: Count{Unchanged: 4}, Media: Count{Unchanged: 6}, Items: Count{Unchanged: 20},
+		APIKeys: Count{Unchanged: 2}, Customers: Count{Unchanged: 4}, Media: Count{Unchanged: 7}, Items: Count{Unchanged: 20},
 	}
 	if diff := cmp.Diff(want, sum); diff != "" {
 		t.Errorf("summary (-want +got):\n%s", diff)
@@ -264,12 +264,12 @@ func TestProgressGoesUpToTheEnd(t *testing.T) {
 	for range 2 {
 		last, calls := 0, 0
 		_, err := r.Import(t.Context(), parse(t, "demo.yaml", demo(t)), func(done, total int) {
-			if total != 78 || done < last || done > total {
+			if total != 80 || done < last || done > total {
 				t.Errorf("%d of %d after %d", done, total, last)
 			}
 			last, calls = done, calls+1
 		})
-		if err != nil || last != 78 || calls < 5 {
+		if err != nil || last != 80 || calls < 5 {
 			t.Errorf("ended at %d after %d calls, %v", last, calls, err)
 		}
 	}
@@ -352,8 +352,8 @@ func TestV1_ManyMedia(t *testing.T) {
 	if err != nil || sum.Media != (Count{Added: n}) {
 		t.Fatalf("%+v, %v", sum, err)
 	}
-	if got, _ := c.Load().Sizes(); got != 6+sum.Media.Added {
-		t.Errorf("the cache has %d media; want %d", got, 6+sum.Media.Added)
+	if got, _ := c.Load().Sizes(); got != 7+sum.Media.Added {
+		t.Errorf("the cache has %d media; want %d", got, 7+sum.Media.Added)
 	}
 	for _, i := range []int{0, 1, n / 2, n - 1} {
 		if got := mediumIn(c.Load(), medium(t, pan(i))); got.Limits.Single != 500000 || got.Account == 0 {

@@ -1,6 +1,7 @@
 package merchants
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 )
@@ -31,6 +32,9 @@ func (r *Registry) fold() error {
 	defer func() { <-r.writing }()
 	for {
 		n, err := r.foldSome()
+		if err == nil && n == 0 {
+			n, err = r.dropLaterNumbers()
+		}
 		if err != nil {
 			return fmt.Errorf("the changes that came during the import are in force, but could not be put in their places: %w", err)
 		}
@@ -52,7 +56,8 @@ func (r *Registry) foldSome() (n int, err error) {
 			return err
 		}
 		defer t.txn.Discard()
-		together := r.together() / 2 // each is two records
+		together := r.together() / 2 // each is two records, and two numbers at most, which are short
+		numbers := newRenumbering(v)
 		err = each(v.top, laterPrefix, func(later, value []byte) error {
 			key := append([]byte(nil), later[len(laterPrefix):]...)
 			p, err := decodePatch(value)
@@ -72,7 +77,35 @@ func (r *Registry) foldSome() (n int, err error) {
 			}
 			t.replace(key, base, now)
 			t.replace(laterKey(key), append([]byte(nil), value...), nil)
+			if err := numbers.record(string(key), base, now); err != nil {
+				return err
+			}
 			if n++; n >= together {
+				return errEnough
+			}
+			return t.err
+		})
+		if err != nil && !errors.Is(err, errEnough) {
+			return err
+		}
+		numbers.write(t)
+		return t.commit(new(news), true)
+	})
+	return n, err
+}
+
+// dropLaterNumbers takes away what stood beside the index of phone numbers, which has
+// it all once the changes are in their places.
+func (r *Registry) dropLaterNumbers() (n int, err error) {
+	err = r.view(func(v reading) error {
+		t, err := r.begin(v)
+		if err != nil {
+			return err
+		}
+		defer t.txn.Discard()
+		err = each(v.top, laterNumberPrefix, func(key, value []byte) error {
+			t.replace(bytes.Clone(key), bytes.Clone(value), nil)
+			if n++; n >= r.together() {
 				return errEnough
 			}
 			return t.err

@@ -2,6 +2,7 @@ package merchants
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
 	"kessai"
@@ -19,6 +20,10 @@ func (p *parser) addCustomer(w *row) {
 		Verifier:  w.verifier("verifier"),
 	}
 	once(w, "id", c.ID, p.im.seen.customers)
+	if i, twice := p.im.seen.phones[c.Phone]; twice && w.err == nil {
+		w.fail("phone", fmt.Sprintf("is the same as on line %d", p.im.customers[i].at.line))
+	}
+	p.im.phone(c.Phone, len(p.im.customers))
 	p.im.customers = append(p.im.customers, entry[customers.Customer]{c, w.at})
 }
 

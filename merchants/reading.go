@@ -181,6 +181,11 @@ func (r *Registry) Medium(id kessai.MediumID) (m customers.Medium, ok bool, err 
 	return m, ok && err == nil, err
 }
 
+// MediumByPAN is [Registry.Medium] by the card number.
+func (r *Registry) MediumByPAN(pan kessai.PAN) (customers.Medium, bool, error) {
+	return r.Medium(r.o.Hasher.Medium(pan))
+}
+
 // Changes that come while an import runs wait, durable and in force, beside the
 // record that the import may be about to replace.
 const laterPrefix = "later/"

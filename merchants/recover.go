@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"github.com/dgraph-io/badger/v4"
+
 	"kessai/authz/ledger"
 	"kessai/customers"
 )
@@ -137,13 +139,20 @@ func (r *Registry) openAccounts(st state) error {
 	return flush()
 }
 
+func putOrDelete(wb *badger.WriteBatch, key, value []byte) error {
+	if len(value) == 0 {
+		return wb.Delete(key)
+	}
+	return wb.Set(key, value)
+}
+
 // applyStaged writes the staged records into the store.
 func (r *Registry) applyStaged(st state, p *progress) error {
 	wb := r.db.NewWriteBatch()
 	defer func() { wb.Cancel() }()
 	n := 0
 	err := st.sorted(r.staged(), func(key, value []byte) error {
-		if err := wb.Set(key, value); err != nil {
+		if err := putOrDelete(wb, key, value); err != nil {
 			return err
 		}
 		if n++; n%r.batch != 0 {
@@ -186,6 +195,7 @@ func (r *Registry) finish(st state) (whole bool, err error) {
 	t.meta.Records.add(st.Change)
 	t.meta.Import, t.changed = st.ID, true
 	t.meta.Counts.add(st.Counts)
+	t.meta.Phones = st.Phones
 	t.unpins = true
 	return whole, t.commit(n, whole)
 }

@@ -16,6 +16,7 @@ import (
 
 	"kessai"
 	"kessai/authz/ledger"
+	"kessai/customers"
 	"kessai/store"
 )
 
@@ -31,6 +32,8 @@ type Options struct {
 
 	Hasher       *kessai.MediumHasher // turns card numbers into medium IDs
 	APIKeySecret []byte               // API keys are hashed with it; at least 32 bytes
+
+	PINKey *customers.PINKey // makes the verifiers of PINs; nil: no medium can get one
 }
 
 // The errors of the registry. Faults in a file are of type [*FileError].
@@ -91,6 +94,7 @@ type meta struct {
 	Records digest `json:"records"` // of all records
 	Digest  digest `json:"digest"`  // Records, chained to the version before
 	Import  digest `json:"import"`  // names the last import that was carried out
+	Phones  bool   `json:"phones"`  // phone numbers are indexed; not so in older registries
 }
 
 // Counts are numbers of records.
@@ -138,6 +142,9 @@ func open(o Options, batch int, step func(string)) (*Registry, error) {
 		return nil, err
 	}
 	if err = r.recover(); err == nil {
+		err = r.indexNumbers()
+	}
+	if err == nil {
 		err = r.view(func(v reading) error {
 			k, err := loadKnown(v.base)
 			r.known.Store(k)

@@ -23,7 +23,7 @@ func TestDemoFile(t *testing.T) {
 	sum := do(t, r, "demo.yaml", demo(t))
 	want := Summary{
 		Version: 1, Merchants: Count{Added: 2}, Terminals: Count{Added: 5},
-		APIKeys: Count{Added: 2}, Customers: Count{Added: 4}, Media: Count{Added: 6}, Items: Count{Added: 20},
+		APIKeys: Count{Added: 2}, Customers: Count{Added: 4}, Media: Count{Added: 7}, Items: Count{Added: 20},
 	}
 	if diff := cmp.Diff(want, sum); diff != "" {
 		t.Errorf("summary (-want +got):\n%s", diff)
@@ -61,7 +61,7 @@ func TestDemoFile(t *testing.T) {
 	if _, ok, err := r.Medium(medium(t, "378282246310005")); ok || err != nil {
 		t.Errorf("a medium that is not there: %v, %v", ok, err)
 	}
-	if got := r.Stats().Counts; got != (Counts{2, 5, 2, 4, 6, 20}) {
+	if got := r.Stats().Counts; got != (Counts{2, 5, 2, 4, 7, 20}) {
 		t.Errorf("counts: %+v", got)
 	}
 }
@@ -116,7 +116,7 @@ func TestV1_SnapshotSaysWhatTheRegistrySays(t *testing.T) {
 	if !s.HasMerchant(merchant(t, "VEND00000000001")) || s.HasMerchant(merchant(t, "NOBODY")) {
 		t.Error("merchants are wrong")
 	}
-	if n, m := s.Sizes(); n != 6 || m != 5 || s.Version() != 1 {
+	if n, m := s.Sizes(); n != 7 || m != 5 || s.Version() != 1 {
 		t.Errorf("%d media, %d terminals, version %d", n, m, s.Version())
 	}
 }

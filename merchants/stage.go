@@ -20,8 +20,13 @@ type stager struct {
 	file   *stagedWriter
 	before Counts
 	added  Counts
-	txn    *badger.Txn               // the registry as it was before
-	im     *Import                   // what is imported; nil for changes
+	txn    *badger.Txn // the registry as it was before
+	im     *Import     // what is imported; nil for changes
+
+	// The phone numbers that changes give, and to whom; of an import, its file has them.
+	moves   map[customers.ID]string
+	numbers map[string]customers.ID
+
 	items  map[kessai.MerchantID]int // how many each has, where that was looked at
 	change digest                    // what the digest of all records is to be combined with
 	p      *progress
@@ -36,13 +41,16 @@ func (r *Registry) stage(ctx context.Context, p *progress, fill func(*stager) er
 	r.step("begun")
 	txn := r.db.NewTransaction(false)
 	defer txn.Discard()
-	s := &stager{r: r, ctx: ctx, txn: txn, file: file, p: p, items: make(map[kessai.MerchantID]int)}
+	s := &stager{
+		r: r, ctx: ctx, txn: txn, file: file, p: p, items: make(map[kessai.MerchantID]int),
+		moves: make(map[customers.ID]string), numbers: make(map[string]customers.ID),
+	}
 	var m meta
 	if m, err = getMeta(txn); err == nil {
 		s.before = m.Counts
 		err = fill(s)
 	}
-	st.Change, st.Counts = s.change, s.added
+	st.Change, st.Counts, st.Phones = s.change, s.added, true
 	if err != nil {
 		return st, errors.Join(err, file.drop())
 	}
@@ -108,12 +116,16 @@ func (s *stager) changes(targets []target) error {
 		all[string(t.key)] = p.then(t.patch)
 	}
 	var unused Count
+	was := make(map[customers.ID]string)
 	for key, p := range all {
 		old, err := s.get([]byte(key), 1)
 		if err != nil {
 			return err
 		}
 		value, err := p.apply([]byte(key), old)
+		if err == nil && p.Phone != nil {
+			err = s.move(key, old, value, was)
+		}
 		if err != nil {
 			return err
 		}
@@ -121,7 +133,7 @@ func (s *stager) changes(targets []target) error {
 			return err
 		}
 	}
-	return nil
+	return s.renumberAll(targets, was)
 }
 
 func (s *stager) merchant(m Merchant, at place, c *Count) error {
@@ -152,11 +164,13 @@ func (s *stager) customer(v customers.Customer, at place, c *Count) error {
 	if err != nil {
 		return err
 	}
+	number := "" // until now
 	if old != nil {
 		was, err := customers.Decode(key, old)
 		if err != nil {
 			return err
 		}
+		number = was.Phone
 		if was.Currency != v.Currency {
 			return s.fault("customers", at, "currency", "cannot change from "+was.Currency.String()+": the customer has an account in it")
 		}
@@ -164,6 +178,9 @@ func (s *stager) customer(v customers.Customer, at place, c *Count) error {
 		if v.Verifier.IsZero() {
 			v.Verifier = was.Verifier // a file of names and addresses must not take passwords away
 		}
+	}
+	if err := s.renumber(v.ID, number, v.Phone, s.fault("customers", at, "phone", errNumber.Error())); err != nil {
+		return err
 	}
 	open, err := s.account(v.Account(), "customers", at)
 	if err != nil {
@@ -233,6 +250,9 @@ func (s *stager) medium(e *mediumEntry, at place, c *Count) error {
 	}
 	m := e.Medium
 	m.ID, m.Last4 = s.r.o.Hasher.Medium(e.pan), e.pan.Last4()
+	if e.pin != (givenPIN{}) && s.r.o.PINKey == nil {
+		return s.fault("media", at, "pin", "cannot be kept: the registry was opened without a key for PINs")
+	}
 	key := customers.MediumKey(m.ID)
 	old, err := s.get(key, s.before.Media)
 	if err != nil {
@@ -249,7 +269,11 @@ func (s *stager) medium(e *mediumEntry, at place, c *Count) error {
 		if was.Status == customers.Retained && staysRetained(m.Status.String()) {
 			m.Status, m.Kept = was.Status, was.Kept
 		}
+		if m.PIN.IsZero() {
+			m.PIN = was.PIN
+		}
 	}
+	m.PIN = e.pin.verifier(s.r.o.PINKey, m.ID, m.PIN)
 	return s.put(key, old, m.Encode(), true, c)
 }
 
@@ -329,12 +353,14 @@ func (s *stager) put(key, old, value []byte, inPlace bool, c *Count) error {
 	return s.write(key, value)
 }
 
-// write puts one record into the staging area.
+// write puts one record into the staging area; without a value, that it is to go.
 func (s *stager) write(key, value []byte) error {
 	if err := s.file.add(key, value); err != nil {
 		return err
 	}
-	s.change.mix(key, value)
+	if len(value) > 0 {
+		s.change.mix(key, value)
+	}
 	if s.file.Records%s.r.batch != 0 {
 		return nil
 	}

@@ -21,7 +21,8 @@ import (
 // are: badger takes them several times faster than at random. They are not
 // staged in the store, where each would be written, moved and deleted again.
 //
-// A record is the lengths of key and value, in two bytes each, key and value.
+// A record is the lengths of key and value, in two bytes each, key and value; one
+// without a value is to be taken away.
 // Behind the last are a state as JSON, its CRC-32C and its length, in four bytes
 // each.
 //
@@ -40,6 +41,7 @@ type state struct {
 	ID     digest `json:"id"`     // names the import: the store remembers the last
 	Change digest `json:"change"` // what the digest of all records is combined with
 	Counts Counts `json:"added"`
+	Phones bool   `json:"phones"` // the index of phone numbers is among the records
 	staged
 }
 

@@ -145,15 +145,16 @@ func (s *Store) Revoke(id customers.ID, device string) error {
 	})
 }
 
-// RevokeAll removes all devices and passkeys of a customer, and an invitation
-// that is open: whoever had them must be invited again, or sign in by password.
-func (s *Store) RevokeAll(id customers.ID) (devices, passkeys int, err error) {
+// RevokeAll removes all devices and passkeys of a customer, revokes the card readers,
+// and voids what invitation or enrolment is open: whoever had them must be invited
+// again, or sign in by password.
+func (s *Store) RevokeAll(id customers.ID, now time.Time) (devices, passkeys, readers int, err error) {
 	err = s.update(id, func(r *record) error {
-		devices, passkeys = len(r.Devices), len(r.Passkeys)
-		*r = record{}
+		devices, passkeys, readers = len(r.Devices), len(r.Passkeys), r.revokeReaders(now)
+		*r = record{Readers: r.Readers}
 		return nil
 	})
-	return devices, passkeys, err
+	return devices, passkeys, readers, err
 }
 
 // Passkeys gives a customer's passkeys, in the order in which they were added.

@@ -1,5 +1,6 @@
 // Package phones knows the phones that customers confirm payments with: their
-// devices, sessions, passkeys and push subscriptions, and what they prove.
+// devices, sessions, passkeys, push subscriptions and card readers, and what they
+// prove.
 //
 // What it is for: who is asking (sign-in, sessions), whether a proof fits a sale
 // (password by SCRAM-SHA-256, passkey by WebAuthn, each signed by the device as
@@ -31,6 +32,7 @@
 //	passkey      the client data JSON
 //	renewal      the challenge, 32 bytes
 //	invitation   the verifier's text
+//	card reader  "reader " and the reader's ID, 16 hexadecimal digits
 //
 // The challenge of a passkey that approves a sale is
 // SHA-256("kessai passkey v1" 00 | digest | nonce (32 bytes)).

@@ -18,6 +18,7 @@ type Evidence struct {
 	Factor  string           `json:"factor"`
 	Scram   *ScramEvidence   `json:"scram,omitempty"`
 	Passkey *PasskeyEvidence `json:"passkey,omitempty"`
+	Reader  *ReaderEvidence  `json:"reader,omitempty"`
 	Device  DeviceEvidence   `json:"device"`
 	Time    time.Time        `json:"time"`
 }
@@ -37,6 +38,20 @@ type PasskeyEvidence struct {
 	ClientData        []byte `json:"client_data"`
 	Signature         []byte `json:"signature"`
 	Nonce             []byte `json:"nonce"`
+}
+
+// ReaderEvidence is what is kept of a payment with a card in a reader: hashes and the
+// reader's signatures. The offer, whose key card and PIN were sealed with, and what was
+// sealed are kept nowhere.
+type ReaderEvidence struct {
+	ID            string `json:"id"` // 16 hexadecimal digits
+	Name          string `json:"name"`
+	Key           []byte `json:"key"` // Ed25519, of the reader's signatures
+	OfferHash     []byte `json:"offer_hash"`
+	CardHash      []byte `json:"card_hash"`
+	CardSignature []byte `json:"card_signature"`
+	PINHash       []byte `json:"pin_hash,omitempty"`
+	PINSignature  []byte `json:"pin_signature,omitempty"`
 }
 
 // DeviceEvidence is the device that an approval came from.

@@ -3,6 +3,7 @@ package phones
 import (
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/ed25519"
 	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -14,6 +15,7 @@ import (
 
 	"kessai"
 	"kessai/customers"
+	"kessai/pos/tether"
 )
 
 // Keys are what the gateway derives from its one key for phones (phone.key): the
@@ -21,7 +23,8 @@ import (
 // evidence is sealed with. They cannot be printed.
 type Keys struct {
 	claim, number, receipt, fake, handle []byte
-	evidence                             cipher.AEAD
+	evidence, enrolment                  cipher.AEAD
+	offers                               ed25519.PrivateKey
 }
 
 // NewKeys derives the keys from a secret of at least 32 bytes (HKDF, SHA-256).
@@ -30,25 +33,34 @@ func NewKeys(secret []byte) (*Keys, error) {
 		return nil, fmt.Errorf("the key has %d bytes; it needs at least %d", len(secret), kessai.MinKeyBytes)
 	}
 	k := new(Keys)
-	var evidence []byte
+	var evidence, enrolment, offers []byte
 	for _, sub := range []struct {
 		into  *[]byte
 		label string
 	}{
 		{&k.claim, "claim"}, {&k.number, "number"}, {&k.receipt, "receipt"}, {&k.fake, "fake-salt"},
 		{&k.handle, "user-handle"}, {&evidence, "evidence"},
+		{&enrolment, "reader enrolment"}, {&offers, "reader offers"},
 	} {
 		var err error
 		if *sub.into, err = hkdf.Key(sha256.New, secret, nil, "kessai phone "+sub.label, 32); err != nil {
 			return nil, err
 		}
 	}
-	block, err := aes.NewCipher(evidence)
+	k.offers = ed25519.NewKeyFromSeed(offers)
+	var err error
+	if k.evidence, err = newGCM(evidence); err == nil {
+		k.enrolment, err = newGCM(enrolment)
+	}
+	return k, err
+}
+
+func newGCM(key []byte) (cipher.AEAD, error) {
+	block, err := aes.NewCipher(key)
 	if err != nil {
 		return nil, err
 	}
-	k.evidence, err = cipher.NewGCM(block)
-	return k, err
+	return cipher.NewGCM(block)
 }
 
 // Format keeps the keys out of whatever is printed.
@@ -128,18 +140,35 @@ var errSealed = errors.New("what is sealed cannot be opened: it was changed, or 
 
 // seal encrypts something that belongs to a payment, and to that one only.
 func (k *Keys) seal(id kessai.TxID, secret []byte) []byte {
-	nonce := random(k.evidence.NonceSize())
-	return k.evidence.Seal(nonce, nonce, secret, binary.BigEndian.AppendUint64(nil, uint64(id)))
+	return sealWith(k.evidence, secret, binary.BigEndian.AppendUint64(nil, uint64(id)))
 }
 
 func (k *Keys) open(id kessai.TxID, sealed []byte) ([]byte, error) {
-	n := k.evidence.NonceSize()
+	return openWith(k.evidence, sealed, binary.BigEndian.AppendUint64(nil, uint64(id)))
+}
+
+// sealWith encrypts something that belongs to what owner names.
+func sealWith(a cipher.AEAD, secret, owner []byte) []byte {
+	nonce := random(a.NonceSize())
+	return a.Seal(nonce, nonce, secret, owner)
+}
+
+func openWith(a cipher.AEAD, sealed, owner []byte) ([]byte, error) {
+	n := a.NonceSize()
 	if len(sealed) < n {
 		return nil, errSealed
 	}
-	secret, err := k.evidence.Open(nil, sealed[:n], sealed[n:], binary.BigEndian.AppendUint64(nil, uint64(id)))
+	secret, err := a.Open(nil, sealed[:n], sealed[n:], owner)
 	if err != nil {
 		return nil, errSealed
 	}
 	return secret, nil
+}
+
+// ReaderKey gives the key that offers to card readers are signed with. A reader
+// learns its public half when it is enrolled.
+func (k *Keys) ReaderKey() ed25519.PrivateKey { return k.offers }
+
+func (k *Keys) SignOffer(offer []byte) []byte {
+	return ed25519.Sign(k.offers, tether.OfferToSign(offer))
 }

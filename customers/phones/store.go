@@ -13,6 +13,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
 
+	"kessai"
 	"kessai/customers"
 	"kessai/store"
 )
@@ -31,6 +32,7 @@ type Store struct {
 	db      *badger.DB
 	seed    maphash.Seed
 	stripes [64]sync.Mutex // one customer's record has one writer; different ones sync together
+	adding  sync.Mutex     // held by whoever adds a card reader, which is nobody else's
 }
 
 // Folder gives the place of the store in a data folder.
@@ -77,9 +79,11 @@ func (s *Store) Close() error { return errors.Join(s.db.Close(), s.lock.Close())
 
 // record is everything that is kept for one customer.
 type record struct {
-	Devices  []Device  `json:"devices,omitempty"`
-	Passkeys []Passkey `json:"passkeys,omitempty"`
-	Invited  *invited  `json:"invited,omitempty"`
+	Devices   []Device   `json:"devices,omitempty"`
+	Passkeys  []Passkey  `json:"passkeys,omitempty"`
+	Invited   *invited   `json:"invited,omitempty"`
+	Readers   []Reader   `json:"readers,omitempty"`
+	Enrolment *enrolment `json:"enrolment,omitempty"`
 }
 
 // invited is an invitation that is open. Of its code only the hash is kept.
@@ -95,6 +99,7 @@ const (
 	sessionPrefix  = "session/"
 	passkeyPrefix  = "passkey/"
 	invitePrefix   = "invite/"
+	readerPrefix   = "reader/"
 )
 
 // found gives all the keys under which the record is found.
@@ -111,6 +116,9 @@ func (r *record) found() map[string]bool {
 	}
 	if r.Invited != nil {
 		keys[invitePrefix+string(r.Invited.Hash[:])] = true
+	}
+	for _, x := range r.Readers {
+		keys[readerPrefix+kessai.ReaderIDOf(x.Key).String()] = true
 	}
 	return keys
 }

@@ -66,7 +66,7 @@ func TestTheStoreSurvivesReopening(t *testing.T) {
 	if id, err := h.Invitation(code); id != "sato" || err != nil {
 		t.Errorf("the invitation: %q, %v", id, err)
 	}
-	if devices, passkeys, err := h.store.RevokeAll("suzuki"); devices != 1 || passkeys != 1 || err != nil {
+	if devices, passkeys, _, err := h.store.RevokeAll("suzuki", h.now); devices != 1 || passkeys != 1 || err != nil {
 		t.Errorf("revoked: %d devices, %d passkeys, %v", devices, passkeys, err)
 	}
 	if _, err := h.Session(p.token); !errors.Is(err, ErrGone) {

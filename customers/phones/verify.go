@@ -21,10 +21,11 @@ import (
 type Report struct {
 	Sale    *sale.Sale // as it was shown
 	Digest  [32]byte   // of it: what was signed
-	Factor  string     // password or passkey
+	Factor  string     // password, passkey, card or card_pin
 	Device  DeviceEvidence
-	Time    time.Time // when the proof was given
-	Origin  string    // the address of the page, where the browser said it (passkey)
+	Time    time.Time       // when the proof was given
+	Reader  *ReaderEvidence // nil: no card reader
+	Origin  string          // the address of the page, where the browser said it (passkey)
 	Checks  []Check
 	Missing string // what could not be checked, and why; empty: nothing
 }
@@ -71,10 +72,12 @@ func Verify(evidence []byte, shown Shown, keys *Keys) (Report, error) {
 	}
 	r.check(r.Sale.ID == shown.ID, "the sale is about this payment")
 	switch {
-	case e.Factor == "password" && e.Scram != nil && e.Passkey == nil:
+	case e.Factor == "password" && e.Scram != nil && e.Passkey == nil && e.Reader == nil:
 		r.password(e, shown, keys)
-	case e.Factor == "passkey" && e.Passkey != nil && e.Scram == nil:
+	case e.Factor == "passkey" && e.Passkey != nil && e.Scram == nil && e.Reader == nil:
 		r.passkey(e)
+	case (e.Factor == "card" || e.Factor == "card_pin") && e.Reader != nil && e.Scram == nil && e.Passkey == nil:
+		r.reader(e)
 	default:
 		return Report{}, fmt.Errorf("%w: the evidence has no proof of its factor", ErrMalformed)
 	}
