@@ -48,6 +48,7 @@ func (e *Engine) tellOne(a *Ask) {
 	}
 	if first {
 		e.count.asked.Add(1)
+		e.awaitReader(t)
 		if ready.account != 0 {
 			e.askPhones(ready.account, confirm.Event{ID: t.ID})
 		}
@@ -90,7 +91,7 @@ func endingOf(t *ledger.Tx) PhoneEnding {
 	switch {
 	case t.Agreed != 0:
 		return EndedApproved
-	case t.Status == ledger.Expired:
+	case t.Status == ledger.Expired, t.Told == kessai.TooLate:
 		return EndedExpired
 	case t.Status == ledger.Reversed:
 		return EndedReversed
@@ -106,6 +107,9 @@ func endingOf(t *ledger.Tx) PhoneEnding {
 func (e *Engine) ended(sales []ledger.Tx) {
 	for i := range sales {
 		e.count.ended[endingOf(&sales[i])].Add(1)
+		if e.readers != nil && sales[i].Asks == kessai.AsksReader {
+			e.readers.finished(&sales[i])
+		}
 		e.room.End(sales[i].ID, sales[i])
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -28,6 +29,10 @@ type floor struct {
 	asked []kessai.TxID // by push
 	mu    sync.Mutex
 	stage func(Stage)
+
+	reader *ReaderOptions // as the next engine has it; nil: nobody pays with one
+	media  map[kessai.MediumID]cache.Medium
+	queue  int // of the next book; zero: the default
 }
 
 func (f *floor) terminal(i int) kessai.TerminalID {
@@ -38,7 +43,7 @@ func (f *floor) terminal(i int) kessai.TerminalID {
 // open opens the book, with the customers of the floor, and an engine on it.
 func (f *floor) open() {
 	f.t.Helper()
-	b, err := ledger.Open(ledger.Options{Dir: f.dir, Logf: f.t.Logf})
+	b, err := ledger.Open(ledger.Options{Dir: f.dir, Logf: f.t.Logf, MaxQueue: f.queue})
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -55,6 +60,10 @@ func (f *floor) open() {
 	facts.Terminal.Account = uint32(ids[0])
 	s := cache.NewBuilder(cache.Both, 1, f.n)
 	s.AddMerchant(shop)
+	for id, m := range f.media {
+		m.Account += uint32(f.first) // they are made before there are accounts
+		s.AddMedium(id, m)
+	}
 	for i := range f.n {
 		s.AddTerminal(f.terminal(i), facts.Terminal)
 	}
@@ -69,6 +78,7 @@ func (f *floor) open() {
 		},
 		Phone: PhoneOptions{
 			Customer: func(id string) (CustomerFacts, bool, error) {
+				id = strings.TrimPrefix(id, "+8150") // their phone numbers
 				a, ok := b.AccountByName("customer/" + id)
 				return CustomerFacts{ID: id, Account: a.ID, Currency: a.Currency, Reachable: true}, ok, nil
 			},
@@ -79,6 +89,7 @@ func (f *floor) open() {
 			},
 			Room: confirm.Options{PerAccount: 1 << 30},
 		},
+		Reader: f.reader,
 	})
 }
 
@@ -121,11 +132,18 @@ func (f *floor) waits(i int) Reply {
 // time.
 func onFloor(t *testing.T, n int, test func(t *testing.T, f *floor)) {
 	t.Helper()
+	onFloorWith(t, n, func(*floor) {}, test)
+}
+
+// onFloorWith is onFloor with something done before the engine is made.
+func onFloorWith(t *testing.T, n int, before func(*floor), test func(t *testing.T, f *floor)) {
+	t.Helper()
 	dir := t.TempDir()
 	runtime.GC() // see inVirtualTime
 	runtime.GC()
 	synctest.Test(t, func(t *testing.T) {
 		f := &floor{t: t, dir: dir, n: n}
+		before(f)
 		f.open()
 		defer func() { f.book.Close() }()
 		test(t, f)

@@ -19,14 +19,15 @@ import (
 
 // Engine carries out transactions. It may be used from many goroutines at once.
 type Engine struct {
-	book  *ledger.Book
-	valid *cache.Cache
-	o     Options
-	work  sync.Pool // of *work
-	talks *dialogues
-	room  *confirm.Room[ledger.Tx] // who waits for a customer's word
-	count phoneCounts
-	limit ageLimit
+	book    *ledger.Book
+	valid   *cache.Cache
+	o       Options
+	work    sync.Pool // of *work
+	talks   *dialogues
+	room    *confirm.Room[ledger.Tx] // who waits for a customer's word
+	readers *readers                 // and for the card in their reader; nil: nobody can
+	count   phoneCounts
+	limit   ageLimit
 }
 
 // New makes an engine on a book and a cache.

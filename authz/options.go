@@ -16,6 +16,7 @@ type Options struct {
 	Dialogue DialogueOptions
 	Purse    PurseOptions
 	Phone    PhoneOptions
+	Reader   *ReaderOptions // nil: nobody pays with a card reader on their phone
 }
 
 func (o *Options) defaults() {

@@ -1,6 +1,7 @@
 package authz
 
 import (
+	"cmp"
 	"encoding/binary"
 	"sync/atomic"
 	"time"
@@ -14,8 +15,8 @@ import (
 // Confirm says that a payment stands only when the customer has confirmed it on
 // their own phone (system P). The terminal never learns what they confirm it with.
 type Confirm struct {
-	Asks      kessai.Asks // AsksPhone or AsksClaim
-	Customer  string      // of AsksPhone: the customer's ID
+	Asks      kessai.Asks // AsksPhone, AsksReader or AsksClaim
+	Customer  string      // of AsksPhone and AsksReader: the customer's ID, or their phone number (E.164, with its +)
 	Reference string      // the terminal's own name for the sale (P-2), see checkReference; may be empty
 	Items     []sale.Item // as they were sent; name and price may be left to the item file
 
@@ -89,12 +90,14 @@ type phoneCounts struct {
 // book. It hears of their ends before it looks, so that none is missed.
 func (e *Engine) openRoom() {
 	e.room = confirm.New[ledger.Tx](e.o.Phone.Room)
+	e.readers = newReaders(e.o.Reader)
 	if e.book == nil { // it only judges
 		return
 	}
 	e.book.OnEnded(e.ended)
 	for _, t := range e.book.Waiting() {
 		e.room.Restore(whose(&t), t.ID, time.Unix(0, t.Time))
+		e.awaitReader(&t)
 		now, ok := e.book.Find(ledger.Ref{ID: t.ID})
 		switch {
 		case ok && now.Status != ledger.Waiting:
@@ -116,7 +119,7 @@ func whose(t *ledger.Tx) confirm.Who {
 func decideConfirm(r *Request, f *Facts) kessai.ResponseCode {
 	switch {
 	case r.Kind != kessai.Purchase && r.Kind != kessai.PreAuthorization, !r.standsAlone(), r.Dialogue != nil,
-		r.Confirm.Asks != kessai.AsksPhone && r.Confirm.Asks != kessai.AsksClaim:
+		r.Confirm.Asks == kessai.AsksNobody || r.Confirm.Asks > kessai.AsksReader:
 		return kessai.InvalidTransaction
 	case f.Stale:
 		return kessai.SystemMalfunction
@@ -150,7 +153,7 @@ func (e *Engine) prompt(a *Ask, code *kessai.ResponseCode) bool {
 	for i, it := range items {
 		note.Items[i] = noteItem(it)
 	}
-	if r.Confirm.Asks == kessai.AsksPhone {
+	if r.Confirm.Asks != kessai.AsksClaim {
 		*code = e.findCustomer(r, &note)
 	}
 	ready := &r.Confirm.ready
@@ -190,18 +193,21 @@ func (e *Engine) knows(names *[2]ledger.Name) bool {
 // another currency (P-13). A customer who is not known and one who has no phone are
 // the same to whoever asks.
 func (e *Engine) findCustomer(r *Request, note *saleNote) kessai.ResponseCode {
-	if e.o.Phone.Customer == nil {
+	reader := r.Confirm.Asks == kessai.AsksReader
+	if e.o.Phone.Customer == nil || reader && e.readers == nil {
 		return kessai.InvalidTransaction
 	}
 	c, ok, err := e.o.Phone.Customer(r.Confirm.Customer)
 	switch {
+	case reader && e.readers.fault != nil:
+		return kessai.SystemMalfunction
 	case err != nil:
 		return kessai.SystemMalfunction
 	case !ok || !c.Reachable || c.Account == 0:
 		return kessai.DoNotHonour
 	}
 	ready := &r.Confirm.ready
-	ready.account = c.Account
+	ready.account, note.Customer = c.Account, cmp.Or(c.ID, note.Customer) // they may be named by their number
 	var code kessai.ResponseCode
 	ready.foreign, note.Rate, note.Date, code = e.convert(r.Amount, c.Currency)
 	return code
@@ -251,8 +257,11 @@ func (e *Engine) onPhone(op *ledger.Op, r *Request) {
 	o, ready := &e.o.Phone, &r.Confirm.ready
 	op.Asks, op.WaitFor, op.MaxTries = r.Confirm.Asks, o.Timeout, o.MaxTries
 	op.Customer, op.Foreign, op.Note, op.Partial = ready.account, ready.foreign, ready.note, false
-	if op.Asks == kessai.AsksClaim {
+	switch {
+	case op.Asks == kessai.AsksClaim:
 		op.HoldFor = o.HoldFor
+	case op.Asks == kessai.AsksReader && e.readers != nil:
+		op.WaitFor = e.readers.o.waitFor()
 	}
 }
 
