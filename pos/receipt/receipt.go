@@ -24,13 +24,16 @@ type Receipt struct {
 	MovedForeign kessai.Amount
 	RRN          string         // the payment's number
 	ApprovalCode string         // empty where nothing was approved
-	Medium       string         // a masked card number, as kessai.Last4 gives it, or [Phone]; may be empty
+	Medium       string         // a masked card number, as kessai.Last4 gives it, [Phone] or [CardReader]; may be empty
 	CheckURL     string         // what the QR code leads to; empty: no QR code
 	Zone         *time.Location // of the shop; nil: UTC
 }
 
-// Phone is the medium of a payment that the customer confirmed on their phone.
-const Phone = "phone"
+// What a payment is paid with that has no card number to show.
+const (
+	Phone      = "phone"  // the customer confirmed it on their phone
+	CardReader = "reader" // with a card in their own reader, whose number nobody but the gateway saw
+)
 
 // Outcome says what came of a sale.
 type Outcome string
@@ -70,8 +73,8 @@ func (r *Receipt) check() error {
 	if _, known := english.outcomes[r.Outcome]; !known {
 		return fmt.Errorf("%w: %q is no outcome", ErrReceipt, string(r.Outcome))
 	}
-	if m := strings.TrimPrefix(r.Medium, "****"); r.Medium != "" && r.Medium != Phone && (m == r.Medium || !isDigits(m, 4)) {
-		return fmt.Errorf("%w: the medium must be %s, or **** and the last four digits of the card", ErrReceipt, Phone)
+	if m := strings.TrimPrefix(r.Medium, "****"); r.Medium != "" && r.Medium != Phone && r.Medium != CardReader && (m == r.Medium || !isDigits(m, 4)) {
+		return fmt.Errorf("%w: the medium must be %s, %s, or **** and the last four digits of the card", ErrReceipt, Phone, CardReader)
 	}
 	if !isDigits(r.RRN, 12) || r.ApprovalCode != "" && !isDigits(r.ApprovalCode, 6) {
 		return fmt.Errorf("%w: the number must have 12 digits, the approval code 6 or none", ErrReceipt)

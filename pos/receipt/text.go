@@ -82,8 +82,11 @@ type fact struct {
 // facts are the lines above the items. The empty ones are left out.
 func (r *Receipt) facts(w *words) []fact {
 	medium := r.Medium
-	if medium == Phone {
+	switch medium {
+	case Phone:
 		medium = w.phone
+	case CardReader:
+		medium = w.reader
 	}
 	return withValue(
 		fact{Name: w.date, Value: r.when()},

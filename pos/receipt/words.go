@@ -38,7 +38,7 @@ type words struct {
 	group, decimal string // between thousands, before the decimals
 
 	receipt, date, payment, approvalCode, reference, shop, terminal, customer string
-	paidWith, phone, item, price                                              string
+	paidWith, phone, reader, item, price                                      string
 
 	total, upTo, paid, back, account, toAccount, rate, check string
 	taxIn                                                    string // mark, rate, sum that the tax is in
@@ -62,7 +62,7 @@ func wordsOf(l Lang) *words {
 var english = words{
 	dir: "ltr", group: ",", decimal: ".",
 	receipt: "Receipt", date: "Date", payment: "Payment no.", approvalCode: "Approval code", reference: "Reference",
-	shop: "Shop no.", terminal: "Terminal", customer: "Customer", paidWith: "Paid with", phone: "Phone",
+	shop: "Shop no.", terminal: "Terminal", customer: "Customer", paidWith: "Paid with", phone: "Phone", reader: "Card, own reader",
 	item: "Item", price: "Price",
 	total: "Total", upTo: "Reserved, up to", paid: "Paid", back: "Given back", account: "From your account", toAccount: "To your account", taxIn: "%s: %s tax in %s",
 	rate: "Exchange rate", check: "Check this receipt",
@@ -76,7 +76,7 @@ var english = words{
 var japanese = words{
 	dir: "ltr", group: ",", decimal: ".",
 	receipt: "領収書", date: "日時", payment: "取引番号", approvalCode: "承認番号", reference: "照会番号",
-	shop: "加盟店番号", terminal: "端末番号", customer: "お客様番号", paidWith: "お支払方法", phone: "スマートフォン",
+	shop: "加盟店番号", terminal: "端末番号", customer: "お客様番号", paidWith: "お支払方法", phone: "スマートフォン", reader: "カード (お手元の読取機)",
 	item: "品名", price: "金額",
 	total: "合計", upTo: "予約額（上限）", paid: "お支払額", back: "返金額", account: "口座からの引落額", toAccount: "口座への返金額", taxIn: "%s: %s対象 %s 内税",
 	rate: "換算レート", check: "領収書の確認",
@@ -90,7 +90,7 @@ var japanese = words{
 var german = words{
 	dir: "ltr", group: ".", decimal: ",",
 	receipt: "Beleg", date: "Datum", payment: "Zahlung Nr.", approvalCode: "Genehmigungs-Nr.", reference: "Referenz",
-	shop: "Händler-Nr.", terminal: "Terminal", customer: "Kunde", paidWith: "Bezahlt mit", phone: "Handy",
+	shop: "Händler-Nr.", terminal: "Terminal", customer: "Kunde", paidWith: "Bezahlt mit", phone: "Handy", reader: "Karte, eigener Leser",
 	item: "Artikel", price: "Preis",
 	total: "Summe", upTo: "Reserviert bis zu", paid: "Bezahlt", back: "Zurückgegeben", account: "Von Ihrem Konto", toAccount: "Auf Ihr Konto", taxIn: "%s: %s MwSt. in %s",
 	rate: "Wechselkurs", check: "Beleg prüfen",
@@ -104,7 +104,7 @@ var german = words{
 var arabic = words{
 	dir: "rtl", group: ",", decimal: ".",
 	receipt: "إيصال", date: "التاريخ", payment: "رقم الدفعة", approvalCode: "رمز الموافقة", reference: "المرجع",
-	shop: "رقم المتجر", terminal: "الجهاز", customer: "العميل", paidWith: "طريقة الدفع", phone: "الهاتف",
+	shop: "رقم المتجر", terminal: "الجهاز", customer: "العميل", paidWith: "طريقة الدفع", phone: "الهاتف", reader: "بطاقة بقارئ العميل",
 	item: "الصنف", price: "السعر",
 	total: "المجموع", upTo: "محجوز حتى", paid: "المدفوع", back: "المبلغ المعاد", account: "من حسابك", toAccount: "إلى حسابك", taxIn: "ضريبة \u2066%s %s\u2069 ضمن \u2066%s\u2069",
 	rate: "سعر الصرف", check: "تحقق من هذا الإيصال",

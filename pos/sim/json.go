@@ -44,7 +44,7 @@ func request(ctx context.Context, method, url string, body any) (*http.Request, 
 	return r, nil
 }
 
-// exchange sends a request and reads what is answered. Errors are of type
+// exchange sends a request and reads what is answered; nil: nothing is. Errors are of type
 // [*Problem] where the gateway refused, and of any other where no answer came.
 func exchange(c *http.Client, r *http.Request, answer any) error {
 	a, err := c.Do(r)
@@ -61,6 +61,9 @@ func exchange(c *http.Client, r *http.Request, answer any) error {
 		_ = json.Unmarshal(said, problem) // a refusal without words is one too
 		problem.Status = a.StatusCode
 		return problem
+	}
+	if answer == nil {
+		return nil
 	}
 	return json.Unmarshal(said, answer)
 }

@@ -15,6 +15,7 @@ import (
 	"net/http/cookiejar"
 	"net/url"
 	"strings"
+	"sync"
 
 	"github.com/xdg-go/scram"
 
@@ -33,6 +34,9 @@ type Phone struct {
 	http *http.Client
 	key  *ecdsa.PrivateKey
 	spki []byte
+
+	mu     sync.Mutex
+	reader *phoneLine // the card reader that is plugged in; nil: none
 }
 
 // NewPhone makes a phone with a key of its own, for the gateway at an address such
@@ -62,6 +66,7 @@ type PhoneSale struct {
 	Digest       string    `json:"digest"`
 	Number       string    `json:"number"`
 	Status       string    `json:"status"`
+	Confirm      string    `json:"confirm"` // phone, claim or reader
 	Deadline     string    `json:"deadline"`
 	TriesLeft    int       `json:"tries_left"`
 	Factors      []string  `json:"factors"`
@@ -128,12 +133,9 @@ var ErrOtherSale = errors.New("the digest that the gateway gives is not that of 
 
 // Approve agrees to a payment as it is shown, with the customer's password.
 func (p *Phone) Approve(ctx context.Context, shown *PhoneSale, password string) (out PhoneOutcome, err error) {
-	digest, err := shown.Sale.Digest()
+	digest, err := shown.digest()
 	if err != nil {
 		return out, err
-	}
-	if hex.EncodeToString(digest[:]) != shown.Digest {
-		return out, ErrOtherSale
 	}
 	path := "/phone/v1/sales/" + shown.Sale.ID.String() + "/password"
 	valid, err := p.prove(ctx, "kessai-sale", digest, password, path, path+"/", nil, nil, &out)
@@ -141,6 +143,15 @@ func (p *Phone) Approve(ctx context.Context, shown *PhoneSale, password string) 
 		err = valid(out.ServerFinal)
 	}
 	return out, err
+}
+
+// digest gives the digest of a payment, made from what is shown.
+func (s *PhoneSale) digest() ([32]byte, error) {
+	digest, err := s.Sale.Digest()
+	if err == nil && hex.EncodeToString(digest[:]) != s.Digest {
+		err = ErrOtherSale
+	}
+	return digest, err
 }
 
 // Cancel ends a payment without money.
