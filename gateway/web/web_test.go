@@ -79,13 +79,13 @@ func TestPhoneKeepsToItsPolicy(t *testing.T) {
 }
 
 // The parts that need no browser, under Node.js: SCRAM against RFC 7677, passwords,
-// and the languages.
+// the languages, and what is said to a card reader, against the vectors of pos/tether.
 func TestPhoneScripts(t *testing.T) {
 	node, err := exec.LookPath("node")
 	if err != nil {
 		t.Skip("needs Node.js")
 	}
-	if out, err := exec.Command(node, "--test", "browser/phone.test.mjs").CombinedOutput(); err != nil {
+	if out, err := exec.Command(node, "--test", "browser/phone.test.mjs", "browser/reader.test.mjs").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 }

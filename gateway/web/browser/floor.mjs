@@ -5,12 +5,13 @@
 //
 // It says what is wrong on standard error, and exits with 1 if anything is.
 import { join } from "node:path";
+import { readerScenes } from "./floor_reader.mjs";
 import { check, faults, inspect, launch, narrow, watch, wide } from "./help.mjs";
 
 const [base, pictures, ...only] = process.argv.slice(2);
 const browser = await launch();
 
-// shown are the sizes in which a page is looked at.
+// sizes are those in which a page is looked at.
 const sizes = [narrow, { width: 768, height: 1024 }, wide, { width: 1440, height: 900 }];
 
 // look looks at what is shown: nothing sticks out, axe has nothing to say, and whatever
@@ -378,6 +379,7 @@ const scenes = {
   },
 };
 
+Object.assign(scenes, readerScenes({ visit, signIn, look, says, good, next, ended, stands, base }));
 for (const [name, play] of Object.entries(scenes)) {
   if (only.length && !only.includes(name)) continue;
   const start = Date.now();

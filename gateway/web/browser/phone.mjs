@@ -9,6 +9,7 @@
 // the scene. It says what is wrong on standard error, and exits with 1 if anything is.
 import { readFile } from "node:fs/promises";
 import { check, faults, launch, look, narrow, watch, wide } from "./help.mjs";
+import { readerScenes } from "./phone_reader.mjs";
 
 const settings = JSON.parse(await readFile(process.argv[2], "utf8"));
 const { base, hasty, keys, password, customers, pictures } = settings;
@@ -36,7 +37,7 @@ async function shop(path, body, at = base, merchant = body?.merchant ?? aoi.merc
 }
 
 const ask = (customer, { items = [coffee, cake], kind = "purchase", confirm = "phone", at, ...place } = {}) => shop("", {
-  kind, ...aoi, ...place, confirm, ...(confirm === "phone" && { customer }), items,
+  kind, ...aoi, ...place, confirm, ...(confirm !== "claim" && { customer }), items,
   amount: { value: items.reduce((n, i) => n + i.quantity * i.price, 0), currency: "JPY" },
 }, at);
 
@@ -446,6 +447,8 @@ const kept = (page) => page.evaluate(async () => {
   const fields = [...document.querySelectorAll("input")].map((i) => i.value);
   return document.documentElement.outerHTML + JSON.stringify([all, fields, { ...localStorage }, { ...sessionStorage }, document.cookie]);
 });
+
+Object.assign(scenes, readerScenes({ settings, phone, ask, stands, ended, kept }));
 
 for (const [name, play] of Object.entries(scenes)) {
   if (only.length && !only.includes(name)) continue;

@@ -15,12 +15,13 @@ import history from "./views/history.js";
 import home from "./views/home.js";
 import invite from "./views/invite.js";
 import payment from "./views/payment.js";
+import readers from "./views/readers.js";
 import receipt from "./views/receipt.js";
 import settings from "./views/settings.js";
 import signIn from "./views/signin.js";
 import { fault } from "./views/parts.js";
 
-const views = { "": home, pay: payment, history, receipt, claim, settings };
+const views = { "": home, pay: payment, history, receipt, claim, settings, readers };
 const places = [["", "home"], ["claim", "claim"], ["history", "history"], ["settings", "settings"]];
 const looks = ["auto", "light", "dark"];
 

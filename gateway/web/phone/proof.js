@@ -81,6 +81,13 @@ export async function approveByPasskey(shown) {
   return api.post(`${path}/${heard.try}`, { credential, signature: await device.sign(about, said) });
 }
 
+// approveByReader says yes to a sale that is paid with a card in this reader. It gives
+// how far the payment has come: what to give the reader now.
+export async function approveByReader(shown, reader) {
+  const about = await mustDigest(shown);
+  return api.post(`sales/${shown.sale.id}/reader`, { reader, signature: await device.sign(about, utf8("reader " + reader)) });
+}
+
 async function mustDigest(shown) {
   const about = await digest(shown);
   if (!about) throw new api.Problem("other_digest");

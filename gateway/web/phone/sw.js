@@ -3,10 +3,10 @@
 
 const shelf = "kessai-phone";
 const files = [
-  "", "app.js", "api.js", "bytes.js", "device.js", "dom.js", "format.js", "i18n.js", "icon.svg", "keep.js", "passkey.js", "proof.js",
-  "push.js", "sale.js", "sales.js", "scram.js", "style.css", "i18n/ar.js", "i18n/de.js", "i18n/en.js", "i18n/ja.js",
+  "", "app.js", "api.js", "bytes.js", "device.js", "dom.js", "format.js", "i18n.js", "icon.svg", "keep.js", "link.js", "passkey.js", "proof.js",
+  "push.js", "reader.js", "sale.js", "sales.js", "scram.js", "style.css", "tether.js", "i18n/ar.js", "i18n/de.js", "i18n/en.js", "i18n/ja.js",
   "views/claim.js", "views/history.js", "views/home.js", "views/invite.js", "views/outcome.js", "views/parts.js", "views/payment.js",
-  "views/receipt.js", "views/settings.js", "views/shown.js", "views/signin.js",
+  "views/reader.js", "views/readers.js", "views/receipt.js", "views/settings.js", "views/shown.js", "views/signin.js", "views/waiting.js",
 ].map((name) => "/phone/" + name);
 
 const words = {

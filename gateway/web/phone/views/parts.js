@@ -1,7 +1,8 @@
 // Parts that several views are made of.
-import { h, icon } from "../dom.js";
+import { h, icon, isolate, say } from "../dom.js";
 import { money } from "../format.js";
 import { known, t } from "../i18n.js";
+import { kinds } from "../link.js";
 
 export const heading = (text, attributes = {}) => h("h1", { tabindex: "-1", ...attributes }, text);
 
@@ -94,4 +95,43 @@ export function confirm(question, yes) {
     document.body.append(dialog);
     dialog.showModal();
   });
+}
+
+// cables is the choice of how the reader hangs on this phone, where there is one.
+export function cables(first) {
+  const all = kinds();
+  let now = first;
+  const choice = (kind) => h("label", {}, h("input", { type: "radio", name: "cable", value: kind, checked: kind === now, onchange() { now = kind; } }), h("span", {}, t("cable_" + kind)));
+  return {
+    kind: () => now,
+    place: all.length > 1 && h("fieldset.choice", {}, h("legend.unseen", {}, t("cable")), all.map(choice)),
+  };
+}
+
+// part is a part of a page, under its own heading.
+export const part = (name, ...inner) => h("section.sheet", { "aria-labelledby": name }, h("h2", { id: name, tabindex: "-1" }, t(name)), ...inner);
+
+// act is a button whose trouble is told beside it.
+export function act(kind, text, f, label) {
+  const wrong = trouble();
+  const place = h("div", {}, h(`button.${kind}`, { type: "button", "aria-label": label, onclick: () => {
+    wrong.clear();
+    return f(place).catch((e) => wrong.show(reason(e)));
+  } }, text), wrong.place);
+  return place;
+}
+
+// entry is a line in a list of things that can be removed.
+export function entry(name, note, question, take) {
+  const li = h("li", {}, h("div", {}, h("strong", {}, isolate(name)), h("span.soft", {}, note)),
+    take && act("quiet", t("remove"), async () => {
+      if (!(await confirm(question, t("remove")))) return;
+      await take();
+      const next = li.nextElementSibling ?? li.previousElementSibling;
+      const list = li.parentElement;
+      li.remove();
+      say(t("removed", { name }));
+      (next?.querySelector("button") ?? list.closest("section").querySelector("button, h2")).focus();
+    }, t("remove_name", { name })));
+  return li;
 }

@@ -3,15 +3,15 @@
 // Nothing here is worked out: it shows what the shop sent, and signs the digest of
 // just that (proof.js). What it showed and what became of it stay on one page.
 import * as api from "../api.js";
-import { h, icon, say } from "../dom.js";
-import { left } from "../format.js";
+import { h, icon } from "../dom.js";
 import { t } from "../i18n.js";
 import * as passkey from "../passkey.js";
 import { approveByPasskey, approveByPassword, digest } from "../proof.js";
-import * as sales from "../sales.js";
 import { password, reason, trouble, user, working } from "./parts.js";
 import { outcome } from "./outcome.js";
-import { details, foreign, items, shop, total } from "./shown.js";
+import { tethered } from "./reader.js";
+import { slip } from "./shown.js";
+import { countdown, watch } from "./waiting.js";
 
 export default async function (app, id) {
   const shown = await api.get("sales/" + id);
@@ -23,54 +23,21 @@ export default async function (app, id) {
   // Not signed: another sale than was asked for, one of another customer, or one
   // that is not what the gateway says it is.
   const whole = shown.sale.id === id && shown.sale.customer === app.session.customer.id && await digest(shown);
-  return { title: shown.sale.shop, body, alone: true, stop: wait(shown, whole, body) };
+  return { title: shown.sale.shop, body, alone: true, stop: await (shown.confirm === "reader" ? tethered : wait)(shown, whole, body) };
 }
 
 // wait shows a payment that waits, and what became of it when it waits no more. It
 // gives what ends the watching.
 function wait(shown, whole, body) {
-  const { id } = shown.sale;
-  const time = countdown(shown);
-  const others = h("p.others", { hidden: true });
-  const form = agreement(shown, whole, settle, look);
-  form.append(others);
-  body.append(h("div.sheet.slip", {}, shop(shown), total(shown), foreign(shown),
-    h("dl.match", {}, h("dt", {}, t("number")), h("dd", { dir: "ltr" }, shown.number)),
-    time.place, items(shown), details(shown)), form);
-
-  function settle(ended) {
-    stop();
-    body.replaceChildren(...outcome(ended));
-    const title = body.querySelector("h1");
-    document.title = `${title.textContent} – Kessai`;
-    title.focus();
-    sales.refresh();
-  }
-
-  // look asks what became of the payment, which may have ended elsewhere. Where that
-  // cannot be heard now, it will be asked again.
-  let asking = false;
-  async function look() {
-    const busy = () => form.hasAttribute("aria-busy");
-    if (asking || busy()) return;
-    asking = true;
-    const now = await api.get("sales/" + id).catch(() => shown);
-    asking = false;
-    if (form.isConnected && !busy() && now.status !== "waiting") settle(now);
-  }
-
-  const hear = () => {
-    const list = sales.waiting();
-    const n = list.filter((s) => s.sale.id !== id).length;
-    others.hidden = n === 0;
-    others.replaceChildren(h("a", { href: "#/" }, t("others_n", { n })));
-    if (!list.some((s) => s.sale.id === id)) look();
-  };
-  const deaf = sales.listen(hear);
-  const clock = setInterval(() => { if (time.tick() <= 0) look(); }, 500);
-  const stop = () => { deaf(); clearInterval(clock); };
-  hear();
-  return stop;
+  const { sale, deadline } = shown;
+  const time = countdown(Date.parse(sale.time), deadline);
+  let form;
+  const watched = watch(shown, body, { time, busy: () => form.hasAttribute("aria-busy") });
+  form = agreement(shown, whole, watched.settle, watched.look);
+  form.append(watched.others);
+  body.append(slip(shown, time), form);
+  watched.hear();
+  return watched.stop;
 }
 
 // agreement is the form in which the customer agrees or cancels. Whatever the
@@ -114,26 +81,4 @@ function agreement(shown, whole, settle, look) {
   }, whole ? [ways, wrong.place] : h("p.trouble", { role: "alert" }, t("problem_other_digest")),
   h("button.quiet", { type: "button", onclick: () => prove(() => api.post(`sales/${id}/cancel`)) }, t("cancel_payment")));
   return form;
-}
-
-// countdown runs by the gateway's clock, and is read out twice near the end only.
-function countdown({ sale, deadline }) {
-  const end = Date.parse(deadline);
-  const whole = end - Date.parse(sale.time);
-  const text = h("span", { dir: "ltr" });
-  const progress = h("progress", { max: "1", "aria-label": t("time_left") });
-  const place = h("div.time", {}, icon("clock"), h("span", { role: "timer" }, t("time_left"), " ", text), progress);
-  const warnings = [30_000, 10_000];
-  const tick = () => {
-    const ms = end - sales.now();
-    text.textContent = left(ms);
-    progress.value = Math.max(0, Math.min(1, ms / whole));
-    place.classList.toggle("short", ms < 30_000);
-    let warned;
-    while (ms <= warnings[0]) warned = warnings.shift();
-    if (warned && ms > 0) say(t("seconds_left", { n: Math.ceil(ms / 1000) }));
-    return ms;
-  };
-  tick();
-  return { place, tick };
 }

@@ -6,7 +6,7 @@ import { t } from "../i18n.js";
 import * as passkey from "../passkey.js";
 import { addPasskey } from "../proof.js";
 import * as push from "../push.js";
-import { confirm, field, heading, password, reason, trouble, user, working } from "./parts.js";
+import { act, confirm, entry, field, heading, part, password, reason, trouble, user, working } from "./parts.js";
 import { thisPhone } from "./signin.js";
 
 export default async function (app) {
@@ -14,22 +14,11 @@ export default async function (app) {
   const { customer, device, passkeys } = app.session;
   const body = h("section", {}, heading(t("settings")), h("p.soft", {}, isolate(customer.name), " · ", isolate(customer.id)));
   body.append(pushes(pushed), phones(devices, device), keys(customer, passkeys ?? []),
+    part("readers", h("p.soft", {}, t("readers_text")), h("a.second", { href: "#/readers" }, icon("reader"), t("readers_open"))),
     part("leave", h("p.soft", {}, t("leave_text")), act("danger", t("leave"), async () => {
       if (await confirm(t("leave_question"), t("leave"))) await app.left();
     })));
   return { title: t("settings"), body };
-}
-
-const part = (name, ...inner) => h("section.sheet", { "aria-labelledby": name }, h("h2", { id: name }, t(name)), ...inner);
-
-// act is a button whose trouble is told beside it.
-function act(kind, text, f, label) {
-  const wrong = trouble();
-  const place = h("div", {}, h(`button.${kind}`, { type: "button", "aria-label": label, onclick: () => {
-    wrong.clear();
-    return f(place).catch((e) => wrong.show(reason(e)));
-  } }, text), wrong.place);
-  return place;
 }
 
 function pushes(on) {
@@ -50,21 +39,6 @@ function pushes(on) {
   } });
   return part("push", h("label.switch", { for: "push-switch" }, h("span", {}, t("push_switch")), box),
     h("p.soft", { id: "push-text" }, t(push.possible() ? "push_text" : "push_impossible")), wrong.place);
-}
-
-// entry is a line in a list of things that can be removed.
-function entry(name, note, question, take) {
-  const li = h("li", {}, h("div", {}, h("strong", {}, isolate(name)), h("span.soft", {}, note)),
-    take && act("quiet", t("remove"), async () => {
-      if (!(await confirm(question, t("remove")))) return;
-      await take();
-      const next = li.nextElementSibling ?? li.previousElementSibling;
-      const list = li.parentElement;
-      li.remove();
-      say(t("removed", { name }));
-      (next?.querySelector("button") ?? list.closest("section").querySelector("button, h2")).focus();
-    }, t("remove_name", { name })));
-  return li;
 }
 
 function phones(devices, own) {

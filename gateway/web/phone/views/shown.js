@@ -8,9 +8,13 @@ import { heading, sum } from "./parts.js";
 // purchase reports whether the total is what is paid; else it is the most that may be.
 const purchase = ({ sale }) => sale.kind === "purchase";
 
-export const shop = ({ sale }) => heading(isolate(sale.shop), { class: "shop" });
+// slip is a payment as a slip of paper, with the time that is left for it.
+export const slip = (s, time) => h("div.sheet.slip", {}, shop(s), total(s), foreign(s),
+  h("dl.match", {}, h("dt", {}, t("number")), h("dd", { dir: "ltr" }, s.number)), time.place, items(s), details(s));
 
-export const total = (s) => h("p.total", {}, h("span.label", {}, t(purchase(s) ? "total" : "at_most")), " ", h("strong", {}, sum(s.sale.total)));
+const shop = ({ sale }) => heading(isolate(sale.shop), { class: "shop" });
+
+const total = (s) => h("p.total", {}, h("span.label", {}, t(purchase(s) ? "total" : "at_most")), " ", h("strong", {}, sum(s.sale.total)));
 
 export function foreign({ sale }) {
   if (!sale.foreign) return null;
