@@ -45,7 +45,7 @@ var mayImport = map[string][]string{
 		"github.com/go-webauthn/webauthn", "github.com/xdg-go/scram", "github.com/SherClockHolmes/webpush-go"},
 	"kessai/merchants": {"kessai", "kessai/store", "kessai/authz/ledger", "kessai/cache", "kessai/customers", "kessai/pos/sale",
 		"github.com/dgraph-io/badger/v4", "github.com/dgraph-io/ristretto/v2", "github.com/go-json-experiment/json", "go.yaml.in/yaml/v3"},
-	"kessai/gateway": {"kessai", "kessai/cache", "kessai/authz", "kessai/authz/confirm", "kessai/authz/ledger", "kessai/pos/iso8583", "kessai/pos/purse",
+	"kessai/gateway": {"kessai", "kessai/cache", "kessai/authz", "kessai/authz/confirm", "kessai/authz/keys", "kessai/authz/ledger", "kessai/pos/iso8583", "kessai/pos/purse",
 		"kessai/pos/sale", "kessai/pos/receipt",
 		"kessai/merchants", "kessai/customers", "kessai/customers/phones", "kessai/gateway/web",
 		"github.com/gofiber/fiber/v2", "github.com/valyala/fasthttp", "github.com/prometheus/client_golang", "github.com/prometheus/client_model",

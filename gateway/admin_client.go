@@ -112,7 +112,7 @@ func AdminFeed(ctx context.Context, socket string, r io.Reader, answer func(Feed
 // AdminReload has the gateway behind the socket read its configuration again, and
 // gives its answer, as JSON. An [*AdminRefused] means that nothing changed.
 func AdminReload(ctx context.Context, socket string) (json.RawMessage, error) {
-	return adminAsk(ctx, http.MethodPost, socket, "/reload")
+	return adminAsk(ctx, http.MethodPost, socket, "/reload", nil)
 }
 
 // AdminRefresh has the gateway behind the socket load its cache.
@@ -126,20 +126,20 @@ func AdminRefresh(ctx context.Context, socket string) error {
 
 // AdminStatus gives what the gateway behind the socket says of itself, as JSON.
 func AdminStatus(ctx context.Context, socket string) (json.RawMessage, error) {
-	return adminAsk(ctx, http.MethodGet, socket, "/status")
+	return adminAsk(ctx, http.MethodGet, socket, "/status", nil)
 }
 
 // AdminValidity gives what the gateway behind the socket judges by.
 func AdminValidity(ctx context.Context, socket string) (v Validity, err error) {
-	b, err := adminAsk(ctx, http.MethodGet, socket, "/validity")
+	b, err := adminAsk(ctx, http.MethodGet, socket, "/validity", nil)
 	if err != nil {
 		return v, err
 	}
 	return v, json.Unmarshal(b, &v)
 }
 
-func adminAsk(ctx context.Context, method, socket, path string) (json.RawMessage, error) {
-	res, err := adminCall(ctx, method, socket, path, nil)
+func adminAsk(ctx context.Context, method, socket, path string, body io.Reader) (json.RawMessage, error) {
+	res, err := adminCall(ctx, method, socket, path, body)
 	if err != nil {
 		return nil, err
 	}

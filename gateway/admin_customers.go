@@ -4,18 +4,26 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
+
+	"kessai"
 )
 
-// CustomerAct is what whoever runs the gateway does about one customer, or about
-// one payment that a customer confirmed.
+// CustomerAct is what whoever runs the gateway does about one customer, about what a
+// customer has (a card reader, a card), or about one payment that one confirmed.
 type CustomerAct struct {
-	What     string // invite, devices, revoke, revoke_all, unlock or evidence
+	// What is invite, devices, revoke, revoke_all, unlock, evidence, reader_invite,
+	// readers, reader_revoke or card_unlock.
+	What     string
 	Customer string
-	Device   string // of revoke: a device or a passkey
-	Payment  string // of evidence
+	Device   string     // of revoke: a device or a passkey
+	Payment  string     // of evidence
+	Reader   string     // of reader_revoke
+	Card     kessai.PAN // of card_unlock; it goes in the body and into no log
 }
 
 // ErrNoSuch says that what an act is about is not there. Errors that wrap it name
@@ -25,17 +33,28 @@ var ErrNoSuch = errors.New("not found")
 // actTime bounds one act: it is a look-up and a write.
 const actTime = 30 * time.Second
 
+// maxCardNumber is the length of the longest card number, in digits.
+const maxCardNumber = 19
+
 func (a *Admin) serveCustomer(w http.ResponseWriter, r *http.Request) {
 	if a.o.Customer == nil {
 		http.Error(w, "this gateway asks no customers", http.StatusConflict)
 		return
 	}
 	q := r.URL.Query()
-	act := CustomerAct{What: q.Get("what"), Customer: q.Get("customer"), Device: q.Get("device"), Payment: q.Get("payment")}
+	act := CustomerAct{What: q.Get("what"), Customer: q.Get("customer"), Device: q.Get("device"), Payment: q.Get("payment"), Reader: q.Get("reader")}
+	number, err := io.ReadAll(io.LimitReader(r.Body, maxCardNumber+1))
+	if err == nil && len(number) > 0 {
+		act.Card, err = kessai.ParsePAN(number)
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
 	ctx, cancel := context.WithTimeout(r.Context(), actTime)
 	defer cancel()
 	answer, err := a.o.Customer(ctx, act)
-	a.o.Logger.Info("customer", "what", act.What, "customer", act.Customer, "device", act.Device, "payment", act.Payment, "error", err)
+	a.o.Logger.Info("customer", "what", act.What, "customer", act.Customer, "device", act.Device, "payment", act.Payment, "reader", act.Reader, "error", err)
 	switch {
 	case errors.Is(err, ErrNoSuch):
 		http.Error(w, err.Error(), http.StatusNotFound)
@@ -49,6 +68,6 @@ func (a *Admin) serveCustomer(w http.ResponseWriter, r *http.Request) {
 // AdminCustomer has the gateway behind the socket do something about a customer,
 // and gives its answer, as JSON. An [*AdminRefused] means that it was not done.
 func AdminCustomer(ctx context.Context, socket string, act CustomerAct) (json.RawMessage, error) {
-	q := url.Values{"what": {act.What}, "customer": {act.Customer}, "device": {act.Device}, "payment": {act.Payment}}
-	return adminAsk(ctx, http.MethodPost, socket, "/customer?"+q.Encode())
+	q := url.Values{"what": {act.What}, "customer": {act.Customer}, "device": {act.Device}, "payment": {act.Payment}, "reader": {act.Reader}}
+	return adminAsk(ctx, http.MethodPost, socket, "/customer?"+q.Encode(), strings.NewReader(act.Card.Reveal()))
 }

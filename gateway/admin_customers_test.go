@@ -4,13 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
+	"strings"
 	"testing"
+
+	"kessai"
 )
 
 func TestAdmin_Customer(t *testing.T) {
 	var asked []CustomerAct
+	var log strings.Builder
 	socket, _ := adminTest(t, func(o *AdminOptions) {
+		o.Logger = slog.New(slog.NewTextHandler(&log, nil))
 		o.Customer = func(_ context.Context, a CustomerAct) (any, error) {
 			asked = append(asked, a)
 			switch a.Customer {
@@ -22,13 +28,21 @@ func TestAdmin_Customer(t *testing.T) {
 			return map[string]string{"done": a.What}, nil
 		}
 	})
-	got, err := AdminCustomer(t.Context(), socket, CustomerAct{What: "revoke", Customer: "a&b", Device: "x=y", Payment: "pay_1"})
+	card, err := kessai.ParsePAN("4242424242424242")
+	if err != nil {
+		t.Fatal(err)
+	}
+	act := CustomerAct{What: "revoke", Customer: "a&b", Device: "x=y", Payment: "pay_1", Reader: "0f", Card: card}
+	got, err := AdminCustomer(t.Context(), socket, act)
 	if err != nil {
 		t.Fatal(err)
 	}
 	expectEqual(t, "answer", string(got), "{\"done\":\"revoke\"}\n")
-	if want := (CustomerAct{What: "revoke", Customer: "a&b", Device: "x=y", Payment: "pay_1"}); asked[0] != want {
-		t.Errorf("asked for %+v, want %+v", asked[0], want)
+	if asked[0] != act || asked[0].Card.Reveal() != "4242424242424242" {
+		t.Errorf("asked for %+v, want %+v", asked[0], act)
+	}
+	if strings.Contains(log.String(), "4242424242424242") || !strings.Contains(log.String(), "a&b") {
+		t.Errorf("the log has the card number, or not the customer: %s", log.String())
 	}
 	for who, status := range map[string]int{"nobody": http.StatusNotFound, "broken": http.StatusInternalServerError} {
 		_, err := AdminCustomer(t.Context(), socket, CustomerAct{What: "invite", Customer: who})

@@ -16,6 +16,7 @@ type FloorOptions struct {
 	Shops     []FloorShop     `json:"shops"`
 	Customers []FloorCustomer `json:"customers"`
 	RatesOf   string          `json:"rates_of"` // the day of the exchange rates, YYYY-MM-DD
+	Reader    *FloorReader    `json:"reader,omitempty"`
 }
 
 // FloorShop is a merchant with one terminal.
@@ -41,6 +42,7 @@ type FloorItem struct {
 type FloorCustomer struct {
 	ID       string `json:"id"`
 	Name     string `json:"name"`
+	Phone    string `json:"phone,omitempty"`
 	Password string `json:"password"`
 	Currency string `json:"currency"`
 }
@@ -62,13 +64,17 @@ func (h *HTTP) floorRoutes() ([]httpRoute, error) {
 		return nil, err
 	}
 	page := servePages(files, floorPath, func(c *fiber.Ctx) { c.Set(fiber.HeaderContentSecurityPolicy, floorPolicy) })
-	return []httpRoute{
+	var routes []httpRoute
+	if h.o.Floor.Reader != nil {
+		routes = h.floorReaderRoutes(h.o.Floor.Reader)
+	}
+	return append(routes, []httpRoute{
 		{"GET", floorPath, func(c *fiber.Ctx) error { return c.Redirect(floorPath+"/", fiber.StatusPermanentRedirect) }},
 		{"GET", floorPath + "/floor.json", func(c *fiber.Ctx) error { return writeJSON(c, fiber.StatusOK, h.o.Floor) }},
 		{"GET", floorPath + "/qr.svg", func(c *fiber.Ctx) error { return drawn(c, c.Query("text"), qrOf) }},
 		{"GET", floorPath + "/bars.svg", func(c *fiber.Ctx) error { return drawn(c, c.Query("code"), receipt.EANSVG) }},
 		{"GET", floorPath + "/*", page},
-	}, nil
+	}...), nil
 }
 
 func qrOf(text string) (string, error) { return receipt.QRSVG(text, "QR code") }

@@ -186,7 +186,7 @@ func TestHTTP_BadSales(t *testing.T) {
 		"card as well":       {httpAsks("purchase", "450", oneCoffee, `"medium":{"pan":"4242424242424242"}`), "invalid_field", "confirm", "card"},
 		"no customer":        {strings.Replace(httpAsks("purchase", "450", oneCoffee), `,"customer":"suzuki"`, "", 1), "missing_field", "customer", ""},
 		"customer for claim": {strings.Replace(httpAsks("purchase", "450", oneCoffee), `"phone"`, `"claim"`, 1), "invalid_field", "customer", "claim"},
-		"another way":        {strings.Replace(httpAsks("purchase", "450", oneCoffee), `"phone"`, `"letter"`, 1), "invalid_field", "confirm", "phone or claim"},
+		"another way":        {strings.Replace(httpAsks("purchase", "450", oneCoffee), `"phone"`, `"letter"`, 1), "invalid_field", "confirm", "phone, reader or claim"},
 		"a refund":           {httpAsks("refund", "450", oneCoffee), "invalid_field", "confirm", "purchase"},
 		"customer alone":     {httpSale("purchase", "450", httpCard, `"customer":"suzuki"`), "missing_field", "confirm", ""},
 	} {

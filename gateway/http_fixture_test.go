@@ -77,9 +77,9 @@ func newHTTPFixture(t testing.TB, change func(*HTTPOptions)) *httpFixture {
 	return newHTTPFixtureOn(t, ledger.Options{Dir: t.TempDir()}, nil, change)
 }
 
-// newHTTPFixtureOn starts a server with a certain book; asks may alter how
-// customers are asked.
-func newHTTPFixtureOn(t testing.TB, book ledger.Options, asks func(*authz.PhoneOptions), change func(*HTTPOptions)) *httpFixture {
+// newHTTPFixtureOn starts a server with a certain book; engine may alter the
+// engine's options, once the card numbers can be hashed.
+func newHTTPFixtureOn(t testing.TB, book ledger.Options, engine func(*httpFixture, *authz.Options), change func(*HTTPOptions)) *httpFixture {
 	t.Helper()
 	// What is too large is answered and the connection closed before it is read
 	// to its end. A client that is still writing then may not see the answer, so
@@ -90,14 +90,15 @@ func newHTTPFixtureOn(t testing.TB, book ledger.Options, asks func(*authz.PhoneO
 	}}
 	f.book = httpMust[*ledger.Book](t)(ledger.Open(book))
 	t.Cleanup(func() { _ = f.book.Close() })
-	phone := testPhones(f.book)
-	if asks != nil {
-		asks(&phone)
-	}
 	f.hasher = httpMust[*kessai.MediumHasher](t)(kessai.NewMediumHasher(bytes.Repeat([]byte{7}, 32)))
-	f.engine = authz.New(f.book, f.registry(), authz.Options{
-		HoldFor: time.Hour, Registry: authz.Registry{Retain: f.retain}, Purse: authz.PurseOptions{Master: testPurses(t)}, Phone: phone,
-	})
+	engineOptions := authz.Options{
+		HoldFor: time.Hour, Registry: authz.Registry{Retain: f.retain}, Purse: authz.PurseOptions{Master: testPurses(t)}, Phone: testPhones(f.book),
+	}
+	valid := f.registry()
+	if engine != nil {
+		engine(f, &engineOptions)
+	}
+	f.engine = authz.New(f.book, valid, engineOptions)
 	o := HTTPOptions{
 		Engine: f.engine, Book: f.book, Hasher: f.hasher,
 		Authenticate: func(key kessai.Secret) (kessai.MerchantID, bool) {

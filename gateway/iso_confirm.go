@@ -14,6 +14,7 @@ import (
 const (
 	isoConfirmWaits  = "P" // the customer's phone is asked; the answer comes when they have decided
 	isoConfirmNumber = "N" // the same, but the first answer is 09 at once, with the number to compare
+	isoConfirmReader = "R" // the customer pays with a card in the reader on their phone; the answer comes when that has ended
 	isoConfirmClaim  = "Q" // whoever claims it with a phone; the first answer is 09 at once, with what the QR code says
 )
 
@@ -39,20 +40,22 @@ func (t *isoMapper) confirm(r *authz.Request, m *iso8583.Message) isoFault {
 	switch string(element[0]) {
 	case isoConfirmWaits, isoConfirmNumber:
 		c.Asks = kessai.AsksPhone
+	case isoConfirmReader:
+		c.Asks = kessai.AsksReader
 	case isoConfirmClaim:
 		c.Asks = kessai.AsksClaim
 	default:
-		return badField(48, "has a way to confirm (CF) that is none of P, N and Q")
+		return badField(48, "has a way to confirm (CF) that is none of P, N, R and Q")
 	}
 	switch {
 	case r.Kind != kessai.Purchase && r.Kind != kessai.PreAuthorization:
 		return badField(48, "asks for a customer's word (CF) on what none is asked about: no purchase and no pre-authorization, or of no amount")
 	case m.Has(2) || m.Has(35) || r.Dialogue != nil || r.Purse != nil:
 		return badField(48, "asks for a customer's word (CF) beside a card, a dialogue or a medium's state: give one of them")
-	case (c.Asks == kessai.AsksPhone) != (len(element[1]) > 0):
+	case (c.Asks == kessai.AsksClaim) == (len(element[1]) > 0):
 		return badField(48, "names no customer (CU) to ask, or names one where whoever claims the payment is asked")
 	case !isCustomer(c.Customer):
-		return badField(48, "has a customer (CU) that is no ID of 1 to 40 printable characters")
+		return badField(48, "has a customer (CU) that is neither an ID of 1 to 40 printable characters nor a phone number of + and 7 to 15 digits")
 	}
 	var f isoFault
 	if c.Items, f = isoItems(element[3]); f.code == 0 {

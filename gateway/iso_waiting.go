@@ -45,7 +45,8 @@ func (c *isoConn) later(b *isoBatch, m isoMessage, x *isoCodec, a *authz.Ask) bo
 		return false
 	}
 	how, _, _ := iso8583.Private(x.in.Get(48), iso8583.PrivateConfirm)
-	if string(how) != isoConfirmWaits && (!a.Reply.Replayed || x.in.MTI[3] != '1') {
+	waits := string(how) == isoConfirmWaits || string(how) == isoConfirmReader
+	if !waits && (!a.Reply.Replayed || x.in.MTI[3] != '1') {
 		return false
 	}
 	w := &isoWait{c: c, tpdu: m.tpdu, number: m.number, kind: a.Request.Kind}

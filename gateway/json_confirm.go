@@ -12,7 +12,8 @@ import (
 	"kessai/pos/sale"
 )
 
-// jsonConfirmation says that the customer confirms a new payment on their phone.
+// jsonConfirmation says that the customer confirms a new payment: on their phone, or
+// with a card in the reader on their phone.
 type jsonConfirmation struct {
 	Confirm   string `json:"confirm,omitzero"`
 	Customer  string `json:"customer,omitzero"`
@@ -21,8 +22,9 @@ type jsonConfirmation struct {
 
 // The ways in which a customer can be asked.
 const (
-	confirmPhone = "phone"
-	confirmClaim = "claim"
+	confirmPhone  = "phone"
+	confirmClaim  = "claim"
+	confirmReader = "reader"
 )
 
 // asks reports whether a customer is to be asked.
@@ -41,22 +43,24 @@ func (b *jsonCreate) confirmation(r *authz.Request) *problem {
 	switch {
 	case b.Confirm == confirmPhone:
 		c.Asks, c.Customer = kessai.AsksPhone, b.Customer
+	case b.Confirm == confirmReader:
+		c.Asks, c.Customer = kessai.AsksReader, b.Customer
 	case b.Confirm == confirmClaim:
 		c.Asks = kessai.AsksClaim
 	default:
-		return jsonInvalid("confirm", "The customer confirms with phone or claim.")
+		return jsonInvalid("confirm", "The customer confirms with phone, reader or claim.")
 	}
 	switch {
 	case r.Kind != kessai.Purchase && r.Kind != kessai.PreAuthorization:
 		return jsonInvalid("confirm", "Only a purchase or a pre_authorization is confirmed by the customer.")
 	case b.Medium != nil, b.Purse != "", r.Dialogue != nil:
 		return jsonInvalid("confirm", "The customer confirms instead of a card: give one of the two.")
-	case c.Asks == kessai.AsksPhone && b.Customer == "":
+	case c.Asks != kessai.AsksClaim && b.Customer == "":
 		return jsonMissing("customer", "Say whose phone is asked, or let whoever claims the payment confirm it: claim.")
 	case c.Asks == kessai.AsksClaim && b.Customer != "":
 		return jsonInvalid("customer", "Whoever claims the payment is the customer: leave the customer out.")
 	case !isCustomer(b.Customer):
-		return jsonInvalid("customer", "A customer has 1 to 40 printable ASCII characters.")
+		return jsonInvalid("customer", "A customer has 1 to 40 printable ASCII characters, or is named by a phone number: + and 7 to 15 digits.")
 	case b.Reference != "" && (b.STAN != "" || b.TransmittedAt != ""):
 		return jsonInvalid("reference", "The reference is the terminal's name for the sale: leave STAN and transmitted_at out.")
 	}
@@ -70,7 +74,12 @@ func (b *jsonCreate) confirmation(r *authz.Request) *problem {
 	return nil
 }
 
+// isCustomer reports whether a text can be a customer's ID, or their phone number
+// (E.164), which begins with +.
 func isCustomer(s string) bool {
+	if number, ok := strings.CutPrefix(s, "+"); ok {
+		return isDigits(number) && len(number) >= 7 && len(number) <= 15
+	}
 	for i := range len(s) {
 		if s[i] < ' ' || s[i] > '~' {
 			return false
@@ -140,8 +149,11 @@ func (h *HTTP) showConfirmation(p *jsonPayment, t *ledger.Tx, note []byte) {
 		p.ApprovalCode = ""
 	}
 	p.Confirm = confirmPhone
-	if t.Asks == kessai.AsksClaim {
+	switch t.Asks {
+	case kessai.AsksClaim:
 		p.Confirm = confirmClaim
+	case kessai.AsksReader:
+		p.Confirm = confirmReader
 	}
 	p.Items = nil
 	var kept struct {

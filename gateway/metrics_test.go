@@ -60,6 +60,12 @@ func everyMetric(now time.Time) *Metrics {
 	m.WatchPhones(func() authz.PhoneStats {
 		return authz.PhoneStats{Ended: map[authz.PhoneEnding]uint64{0: 1}, Refused: map[string]uint64{"open": 1}}
 	})
+	m.WatchReaders(func() authz.ReaderStats {
+		return authz.ReaderStats{
+			Waiting: [authz.ReaderEnded]int{authz.ReaderPIN: 2}, Keys: 2, Issued: 5,
+			Ended: map[authz.ReaderEnd]uint64{{Step: authz.ReaderCard, Code: kessai.SecurityViolation}: 3},
+		}
+	})
 	m.Pushed(phones.PushSent)
 	m.WatchRates(func() (time.Duration, bool) { return time.Hour, true })
 	return m
@@ -78,6 +84,9 @@ func TestMetrics_Values(t *testing.T) {
 	expectCount(t, m, "kessai_cache_media", 1)
 	expectCount(t, m, "kessai_rates_age_seconds", 3600)
 	expectCount(t, m, "kessai_push_messages_total", 1, "outcome=sent")
+	expectCount(t, m, "kessai_reader_keys_issued_total", 5)
+	expectCount(t, m, "kessai_reader_payments_waiting", 2, "step=pin")
+	expectCount(t, m, "kessai_reader_payments_ended_total", 3, "step=card", "code=63")
 	expectCount(t, m, "kessai_cache_version", 7)
 	expectCount(t, m, "kessai_cache_mode", 1, "mode=both")
 	expectCount(t, m, "kessai_cache_mode", 0, "mode=filter")

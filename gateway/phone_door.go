@@ -36,7 +36,7 @@ func (p *phoneSide) pageHeaders(c *fiber.Ctx) {
 	}
 	c.Set(fiber.HeaderContentSecurityPolicy, phonePolicy+frames)
 	c.Set(fiber.HeaderXFrameOptions, old)
-	c.Set("Permissions-Policy", "camera=(self), publickey-credentials-get=(self), publickey-credentials-create=(self), geolocation=(), microphone=(), payment=()")
+	c.Set("Permissions-Policy", "camera=(self), publickey-credentials-get=(self), publickey-credentials-create=(self), serial=(self), usb=(self), geolocation=(), microphone=(), payment=()")
 	c.Set("Cross-Origin-Opener-Policy", "same-origin")
 }
 

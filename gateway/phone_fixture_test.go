@@ -55,6 +55,7 @@ type phoneSetup struct {
 	origin string
 	pad    time.Duration
 	push   **phones.Pusher // to be made; nil: none
+	engine func(*phoneFixture, *httpFixture, *authz.Options)
 }
 
 // The verifiers are made once: that is the slow part.
@@ -86,10 +87,14 @@ func newPhoneFixture(t testing.TB, change func(*phoneSetup)) *phoneFixture {
 	f.keys = httpMust[*phones.Keys](t)(phones.NewKeys(bytes.Repeat([]byte{7}, 32)))
 	f.store = httpMust[*phones.Store](t)(phones.Open(s.dir + "/phones"))
 	t.Cleanup(func() { _ = f.store.Close() })
-	f.httpFixture = newHTTPFixtureOn(t, ledger.Options{Dir: s.dir, BusinessDay: func(time.Time) int32 { return 20_000 }}, func(o *authz.PhoneOptions) {
+	f.httpFixture = newHTTPFixtureOn(t, ledger.Options{Dir: s.dir, BusinessDay: func(time.Time) int32 { return 20_000 }}, func(h *httpFixture, all *authz.Options) {
+		o := &all.Phone
 		o.MaxTries, o.DayTries, o.Timeout = s.asks.MaxTries, s.asks.DayTries, s.asks.Timeout
 		if s.asks.Convert != nil {
 			o.Convert = s.asks.Convert
+		}
+		if s.engine != nil {
+			s.engine(f, h, all)
 		}
 	}, func(o *HTTPOptions) {
 		o.Phone = f.side(t, &s, o.Engine, o.Book)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
-	"strconv"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -14,15 +13,15 @@ import (
 	"kessai/authz"
 	"kessai/authz/ledger"
 	"kessai/customers/phones"
-	"kessai/pos/receipt"
 )
 
 // phoneSale is a payment as the phone shows it. What is signed is in sale, byte for
 // byte (docs/SALE-DIGEST.md); the rest is about it.
 type phoneSale struct {
 	Sale         jsontext.Value `json:"sale"`
-	Digest       string         `json:"digest"` // in hexadecimal; the phone computes it itself
-	Number       string         `json:"number"` // the same at the terminal
+	Digest       string         `json:"digest"`  // in hexadecimal; the phone computes it itself
+	Number       string         `json:"number"`  // the same at the terminal
+	Confirm      string         `json:"confirm"` // phone, claim or reader
 	Status       string         `json:"status"`
 	Deadline     string         `json:"deadline,omitzero"`
 	TriesLeft    int            `json:"tries_left"`
@@ -52,11 +51,14 @@ func (p *phoneSide) shown(t *ledger.Tx) (phones.Shown, phoneSale, error) {
 		return phones.Shown{}, phoneSale{}, err
 	}
 	out := phoneSale{
-		Sale: text, Digest: hex.EncodeToString(digest[:]), Number: p.o.Keys.Number(t.ID), Status: jsonStatus(t),
+		Sale: text, Digest: hex.EncodeToString(digest[:]), Number: p.o.Keys.Number(t.ID), Confirm: confirmedBy(t.Asks), Status: jsonStatus(t),
 		TriesLeft: max(0, p.o.Tries-int(t.Tries)), RRN: t.ID.RRN(), Refunded: t.Refunded, Reversed: t.Reversed,
 	}
+	if t.Asks == kessai.AsksReader {
+		out.TriesLeft = 1 // whatever goes wrong ends it
+	}
 	if t.Status == ledger.Waiting {
-		out.Deadline = jsonTime(t.Deadline)
+		out.Deadline = jsonTime(p.deadline(t))
 	} else {
 		code := t.Standing()
 		out.Told = &phoneTold{code.String(), code.Text()}
@@ -65,6 +67,17 @@ func (p *phoneSide) shown(t *ledger.Tx) (phones.Shown, phoneSale, error) {
 		}
 	}
 	return phones.Shown{ID: t.ID, Canonical: canonical}, out, nil
+}
+
+// deadline gives when the payment ends if nothing happens: with a card reader, the end
+// of the step that it is in.
+func (p *phoneSide) deadline(t *ledger.Tx) int64 {
+	if t.Asks == kessai.AsksReader {
+		if now, err := p.h.o.Engine.ReaderNow(t.ID, t.Customer); err == nil && !now.Until.IsZero() {
+			return now.Until.UnixNano()
+		}
+	}
+	return t.Deadline
 }
 
 // factors names what the customer can agree with now.
@@ -87,7 +100,9 @@ func (p *phoneSide) sales(c *fiber.Ctx, who phoneUser) error {
 	factors := p.factors(who)
 	for _, t := range p.h.o.Engine.Sales(who.account) {
 		if _, s, err := p.shown(&t); err == nil {
-			s.Factors = factors
+			if s.Factors = factors; t.Asks == kessai.AsksReader {
+				s.Factors = readerFactors
+			}
 			answer.Sales = append(answer.Sales, s)
 		} else {
 			p.notShown(t.ID, err)
@@ -117,6 +132,16 @@ func (p *phoneSide) find(c *fiber.Ctx, who phoneUser) (*ledger.Tx, *problem) {
 	return nil, &problem{code: problemPaymentNotFound}
 }
 
+// findForPhone gives the payment that the path names, unless it is to be paid with a
+// card reader: a password or a passkey does not approve that.
+func (p *phoneSide) findForPhone(c *fiber.Ctx, who phoneUser) (*ledger.Tx, *problem) {
+	t, fault := p.find(c, who)
+	if fault == nil && t.Asks == kessai.AsksReader {
+		return nil, &problem{code: problemProof, detail: "This payment is made with the card reader."}
+	}
+	return t, fault
+}
+
 func (p *phoneSide) sale(c *fiber.Ctx, who phoneUser) error {
 	t, fault := p.find(c, who)
 	if fault != nil {
@@ -132,7 +157,11 @@ func (p *phoneSide) sale(c *fiber.Ctx, who phoneUser) error {
 // current gives a payment as it stands, with what the customer can do about it.
 func (p *phoneSide) current(t *ledger.Tx, who phoneUser) (phoneSale, error) {
 	_, s, err := p.shown(t)
-	if t.Status == ledger.Waiting {
+	switch {
+	case t.Status != ledger.Waiting:
+	case t.Asks == kessai.AsksReader:
+		s.Factors = readerFactors
+	default:
 		s.Factors = p.factors(who)
 	}
 	return s, err
@@ -147,7 +176,7 @@ type phoneOutcome struct {
 }
 
 func (p *phoneSide) beginPassword(c *fiber.Ctx, who phoneUser) error {
-	t, fault := p.find(c, who)
+	t, fault := p.findForPhone(c, who)
 	if fault != nil {
 		return fault
 	}
@@ -175,7 +204,7 @@ func (p *phoneSide) finishPassword(c *fiber.Ctx, who phoneUser) error {
 }
 
 func (p *phoneSide) beginPasskey(c *fiber.Ctx, who phoneUser) error {
-	t, fault := p.find(c, who)
+	t, fault := p.findForPhone(c, who)
 	if fault != nil {
 		return fault
 	}
@@ -205,7 +234,7 @@ func (p *phoneSide) finishPasskey(c *fiber.Ctx, who phoneUser) error {
 // context would end when the server shuts down, with the proof used up and nothing
 // said of it.
 func (p *phoneSide) proved(c *fiber.Ctx, who phoneUser, finish func(phones.Shown) (phones.Proof, error)) error {
-	t, fault := p.find(c, who)
+	t, fault := p.findForPhone(c, who)
 	if fault != nil {
 		return fault
 	}
@@ -335,56 +364,4 @@ func (p *phoneSide) history(c *fiber.Ctx, who phoneUser) error {
 		}
 	}
 	return writeJSON(c, fiber.StatusOK, answer)
-}
-
-// receipt serves the receipt of one of the customer's payments (P-12).
-func (p *phoneSide) receipt(c *fiber.Ctx, who phoneUser) error {
-	t, fault := p.find(c, who)
-	if fault != nil {
-		return fault
-	}
-	return p.writeReceipt(c, t)
-}
-
-// checkReceipt serves what the book has of a receipt that somebody holds: its QR
-// code leads here. Who pays is masked, and nobody can guess the address of another.
-func (p *phoneSide) checkReceipt(c *fiber.Ctx) error {
-	id, ok := p.o.Keys.ParseReceipt(c.Params("code"))
-	if ok {
-		if t, found := p.h.o.Book.Find(ledger.Ref{ID: id}); found {
-			c.Locals(localPayment, id.String())
-			return p.writeReceipt(c, &t)
-		}
-	}
-	return &problem{code: problemPaymentNotFound, detail: "This receipt is none of this gateway's."}
-}
-
-// writeReceipt writes a receipt as text of 32 or 42 columns where columns is given,
-// and else as a page.
-func (p *phoneSide) writeReceipt(c *fiber.Ctx, t *ledger.Tx) error {
-	r, err := p.h.receiptOf(t, p.h.o.Codes.checkURL(t.ID))
-	if err != nil {
-		return p.fault(c, err, problemPaymentNotFound)
-	}
-	lang := receipt.Language(c.Query("lang", c.Get(fiber.HeaderAcceptLanguage)))
-	c.Set(fiber.HeaderCacheControl, "no-store")
-	if columns := c.Query("columns"); columns != "" {
-		n, err := strconv.Atoi(columns)
-		if err != nil || n != 32 && n != 42 {
-			return &problem{code: problemInvalidParameter, field: "columns", detail: "It must be 32 or 42."}
-		}
-		text, err := r.Text(n, lang)
-		if err != nil {
-			return p.fault(c, err, problemPaymentNotFound)
-		}
-		c.Set(fiber.HeaderContentType, "text/plain; charset=utf-8")
-		return c.SendString(text)
-	}
-	page, err := r.HTML(lang)
-	if err != nil {
-		return p.fault(c, err, problemPaymentNotFound)
-	}
-	c.Set(fiber.HeaderContentSecurityPolicy, receipt.ContentSecurityPolicy())
-	c.Set(fiber.HeaderContentType, "text/html; charset=utf-8")
-	return c.Send(page)
 }

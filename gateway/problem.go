@@ -54,6 +54,8 @@ const (
 	problemPushHost         problemCode = "push_refused"
 	problemClaim            problemCode = "claim_refused"
 	problemTooMany          problemCode = "too_many"
+	problemReader           problemCode = "reader_refused"
+	problemReaderStep       problemCode = "reader_step"
 )
 
 // problemKinds gives each code its HTTP status and its title.
@@ -102,6 +104,8 @@ var problemKinds = map[problemCode]struct {
 	problemPushHost:         {http.StatusUnprocessableEntity, "The phone cannot be reached there"},
 	problemClaim:            {http.StatusNotFound, "The payment cannot be claimed"},
 	problemTooMany:          {http.StatusTooManyRequests, "There are as many as may be"},
+	problemReader:           {http.StatusForbidden, "The card reader is refused"},
+	problemReaderStep:       {http.StatusConflict, "The payment is at another step"},
 }
 
 // problem is a failed HTTP request (RFC 9457). Detail and field are written by

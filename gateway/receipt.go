@@ -15,9 +15,12 @@ func (h *HTTP) receiptOf(t *ledger.Tx, check string) (*receipt.Receipt, error) {
 		return nil, err
 	}
 	r := &receipt.Receipt{Sale: *s, Outcome: receiptOutcome(t), RRN: t.ID.RRN(), CheckURL: check}
-	if t.Asks == kessai.AsksNobody {
+	switch t.Asks {
+	case kessai.AsksNobody:
 		r.Medium = t.Last4.String()
-	} else {
+	case kessai.AsksReader:
+		r.Medium = receipt.CardReader
+	default:
 		r.Medium = receipt.Phone
 	}
 	if t.Agreed != 0 || t.Asks == kessai.AsksNobody && t.Code.IsApproval() {

@@ -81,6 +81,9 @@ docs/VALIDITY.md has its numbers and their names. The registry has ten million
 media there, unless --media says otherwise: filling it takes minutes, and --data
 keeps it for the next time.
 
+--scenario reader measures the key pairs that a card reader's payments are sealed
+with, one for each payment, beside RSA-2048. It starts no gateway.
+
 Exit code 6: a threshold or a budget was missed, a verdict was wrong, or the book
 does not agree.`,
 		Args: cobra.NoArgs,
@@ -97,8 +100,10 @@ does not agree.`,
 			return b.run(cmd.Context())
 		case scenarioValidity:
 			return b.validity(cmd.Context())
+		case scenarioReader:
+			return b.reader(cmd.Context())
 		}
-		return usage("--scenario "+b.scenario+" cannot be used", "there is no such scenario", "give purchase or validity")
+		return usage("--scenario "+b.scenario+" cannot be used", "there is no such scenario", "give purchase, validity or reader")
 	})
 	cmd.AddCommand(benchRegistryCommand(), benchScaleCommand(), benchPeerCommand())
 	return cmd

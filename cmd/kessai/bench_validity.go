@@ -48,8 +48,8 @@ type validator struct {
 // validityFlags are flags of this scenario only.
 func (b *bencher) validityFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&b.scenario, "scenario", scenarioPurchase, "purchase (how many payments a gateway takes) or validity (what judging media and terminals costs)")
-	f.DurationVar(&b.slot, "slot", 500*time.Millisecond, "validity: how long each way of judging is asked, in each round")
+	f.StringVar(&b.scenario, "scenario", scenarioPurchase, "purchase (how many payments a gateway takes), validity (what judging media and terminals costs) or reader (what keys for one payment cost)")
+	f.DurationVar(&b.slot, "slot", 500*time.Millisecond, "validity and reader: how long each way is measured, in each round")
 	f.StringVar(&b.part, "part", "all", "validity: judge, start, load, or all")
 	f.BoolVar(&b.postgres, "postgres", true, "validity: ask PostgreSQL too, where it is installed")
 	f.BoolVar(&b.add, "add", false, "validity: go on with the result that the file of --json has, so that both parts come together")

@@ -22,6 +22,7 @@ type house struct {
 	admin *gateway.Admin
 	iso   []*gateway.ISO
 
+	engine    *authz.Engine
 	refresher *refresher
 	reloader  *reloader // nil: the configuration cannot be read again
 
@@ -67,9 +68,13 @@ func build(c *Config, s *stores, around surroundings) (*house, error) {
 			Opened: b.metrics.DialogueOpened, Ended: b.metrics.DialogueEnded,
 		},
 		Purse: authz.PurseOptions{Master: s.purses, Most: c.Purse.MaxBalance},
-		Phone: b.phoneOptions(),
+		Phone: b.phoneOptions(), Reader: b.readerOptions(),
 	})
+	if err := b.checkReaders(); err != nil {
+		return nil, err
+	}
 	b.metrics.WatchPhones(b.engine.PhoneStats)
+	b.metrics.WatchReaders(b.engine.ReaderStats)
 	b.control = gateway.NewControl(gateway.ControlOptions{
 		Apply: s.registry.Apply, Refresh: func(context.Context) error { return s.registry.Reload() },
 		Cache: b.valid, MaxAge: b.engine.MaxAge, Metrics: b.metrics, Logger: around.log,
@@ -83,7 +88,7 @@ func build(c *Config, s *stores, around surroundings) (*house, error) {
 		return nil, storeError(c.Data, err)
 	}
 	b.refresher = newRefresher(c.Cache.RefreshEvery, s.registry.Refresh)
-	h := &house{refresher: b.refresher}
+	h := &house{engine: b.engine, refresher: b.refresher}
 	if around.again != nil {
 		h.reloader = &reloader{again: around.again, apply: b.live, log: around.log, level: around.level, inForce: *c}
 	}

@@ -29,6 +29,7 @@ type Config struct {
 	Budget      string         `yaml:"budget"` // path of a file; empty: configs/budget.yaml as it was built in
 	Purse       PurseConfig    `yaml:"purse"`
 	Phone       PhoneConfig    `yaml:"phone"`
+	Reader      ReaderConfig   `yaml:"reader"`
 	Rates       RatesConfig    `yaml:"rates"`
 	Log         LogConfig      `yaml:"log"`
 	Keys        KeysConfig     `yaml:"keys"`
@@ -208,6 +209,7 @@ func (c *Config) Validate() error {
 	positive("dialogue.max_open", int64(c.Dialogue.MaxOpen))
 	positive("http.max_waiting", int64(c.HTTP.MaxWaiting))
 	errs = append(errs, c.Phone.validate()...)
+	errs = append(errs, c.Reader.validate()...)
 	positive("rates.max_age", int64(c.Rates.MaxAge))
 	if c.Purse.MaxBalance < 1 || c.Purse.MaxBalance > kessai.MaxAmount {
 		bad("purse.max_balance", "must be 1 to %d minor units", int64(kessai.MaxAmount))

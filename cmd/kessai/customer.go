@@ -117,7 +117,7 @@ func revokeCommand() *cobra.Command {
 		Example: `  kessai customer revoke --data kessai-data 1234567890 0f1e2d3c4b5a6978
   kessai customer revoke --data kessai-data --all 1234567890`,
 		Long: `Removes a device or a passkey, named as kessai customer devices names it, or all of
-them. A device's session ends at once. The password stays: where somebody else may know
+them, and with all of them revokes the card readers. A device's session ends at once. The password stays: where somebody else may know
 it, invite the customer as well, to set another.`,
 		Args: cobra.RangeArgs(1, 2),
 	}
@@ -131,7 +131,7 @@ it, invite the customer as well, to set another.`,
 		}
 		return gateway.CustomerAct{What: "revoke", Customer: args[0], Device: args[1]}, nil
 	}, func(w io.Writer, _ string, a revokedAnswer) {
-		fmt.Fprintf(w, "revoked: %d devices, %d passkeys\n", a.Devices, a.Passkeys)
+		fmt.Fprintf(w, "revoked: %d devices, %d passkeys, %d card readers\n", a.Devices, a.Passkeys, a.Readers)
 	})
 }
 
@@ -181,18 +181,8 @@ and samples: real customers are invited, and nobody else ever sees their passwor
 const maxPassword = 1024
 
 func readPassword(cmd *cobra.Command) (kessai.Secret, error) {
-	in := cmd.InOrStdin()
-	if f, ok := in.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		fmt.Fprint(cmd.ErrOrStderr(), "password (it is not shown): ")
-		b, err := term.ReadPassword(int(f.Fd()))
-		fmt.Fprintln(cmd.ErrOrStderr())
-		return checkPassword(string(b), err)
-	}
-	line, err := bufio.NewReaderSize(io.LimitReader(in, maxPassword+2), maxPassword+2).ReadString('\n')
-	if errors.Is(err, io.EOF) {
-		err = nil
-	}
-	return checkPassword(strings.TrimRight(line, "\r\n"), err)
+	s, err := readSecret(cmd, "password", maxPassword)
+	return checkPassword(s.Reveal(), err)
 }
 
 func checkPassword(s string, err error) (kessai.Secret, error) {
@@ -200,4 +190,21 @@ func checkPassword(s string, err error) (kessai.Secret, error) {
 		err = fmt.Errorf("a password has 1 to %d bytes", maxPassword)
 	}
 	return kessai.Secret(s), err
+}
+
+// readSecret asks for a secret at a terminal, or reads it as one line from standard
+// input. One that is longer than most bytes comes longer, but not whole.
+func readSecret(cmd *cobra.Command, what string, most int) (kessai.Secret, error) {
+	in := cmd.InOrStdin()
+	if f, ok := in.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s (it is not shown): ", what)
+		b, err := term.ReadPassword(int(f.Fd()))
+		fmt.Fprintln(cmd.ErrOrStderr())
+		return kessai.Secret(b), err
+	}
+	line, err := bufio.NewReaderSize(io.LimitReader(in, int64(most)+2), most+2).ReadString('\n')
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return kessai.Secret(strings.TrimRight(line, "\r\n")), err
 }

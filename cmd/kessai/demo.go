@@ -86,15 +86,28 @@ func (d *demo) run(ctx context.Context, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if err := os.MkdirAll(data, 0o700); err != nil {
+		return storeError(data, err)
+	}
+	reader, err := newDemoReader(data)
+	if err != nil {
+		return storeError(data, err)
+	}
+	floor.Reader = reader.floor()
+	var opened *stores
 	return run(ctx, &l.Config, surroundings{
 		log: newLogger(stderr, l.Log), listen: net.Listen, floor: floor,
 		prepare: func(s *stores) error {
+			opened = s
 			if err := writeFile(rates, configs.Rates, 0o644); err != nil {
 				return storeError(data, err)
 			}
 			return importSamples(ctx, s)
 		},
 		ready: func(a addresses) error {
+			if err := reader.enrol(opened.phones); err != nil {
+				return storeError(data, err)
+			}
 			d.welcome(stdout, a)
 			return d.announce(a, data)
 		},
@@ -121,8 +134,8 @@ Open the shop floor in a browser and buy a coffee with a phone:
 
     http://localhost:%[5]s/demo
 
-A till, a vending machine and a customer's phone stand there side by side: sign in
-on the phone, press Coffee at the till, and agree on the phone.
+A till, a vending machine, and a customer's phone with a card reader stand there side
+by side: sign in on the phone, press Coffee at the till, and agree on the phone.
 
 HTTP      %[1]s     API key %[3]s
 ISO 8583  %[2]s            iso87-ascii, length of two bytes

@@ -20,12 +20,16 @@ var samplePasswords = map[string]string{
 // sampleTerminals are the terminals of the shop floor, by merchant.
 var sampleTerminals = map[string]string{"AOI000000000001": "AOI00001", "VEND00000000001": "VEND0001"}
 
+// floorAsks is how often a customer of the shop floor is asked in a few minutes: they
+// try one thing after the other, and nobody but they themselves can bother them.
+const floorAsks = 1000
+
 // demoFloor gives what the shop floor shows, from the sample records.
 func demoFloor() (*gateway.FloorOptions, error) {
 	var sample struct {
 		Merchants []struct{ ID, Name, Currency string }
 		Terminals []struct{ ID, Operation string }
-		Customers []struct{ ID, Name, Currency string }
+		Customers []struct{ ID, Name, Currency, Phone string }
 		Items     []struct {
 			Merchant, Code, Name string
 			Price                int64
@@ -59,7 +63,7 @@ func demoFloor() (*gateway.FloorOptions, error) {
 	}
 	for _, c := range sample.Customers {
 		if password, ok := samplePasswords[c.ID]; ok {
-			floor.Customers = append(floor.Customers, gateway.FloorCustomer{ID: c.ID, Name: c.Name, Password: password, Currency: c.Currency})
+			floor.Customers = append(floor.Customers, gateway.FloorCustomer{ID: c.ID, Name: c.Name, Phone: c.Phone, Password: password, Currency: c.Currency})
 		}
 	}
 	return floor, nil

@@ -94,11 +94,11 @@ func TestFloorIsOfTheDemoAlone(t *testing.T) {
 	if err := json.Unmarshal([]byte(shop{base: "http://" + demo.HTTP}.get(t, "/demo/floor.json", "application/json")), &floor); err != nil {
 		t.Fatal(err)
 	}
-	if len(floor.Shops) != 2 || len(floor.Shops[0].Items) < 10 || !floor.Shops[1].Vending || len(floor.Customers) != 3 || floor.RatesOf == "" {
+	if len(floor.Shops) != 2 || len(floor.Shops[0].Items) < 10 || !floor.Shops[1].Vending || len(floor.Customers) != 3 || floor.RatesOf == "" || floor.Reader == nil || len(floor.Reader.Cards) < 2 {
 		t.Errorf("the shop floor is %+v", floor)
 	}
 	g := startLive(t)
-	for _, path := range []string{"/demo", "/demo/", "/demo/floor.json", "/demo/qr.svg?text=x"} {
+	for _, path := range []string{"/demo", "/demo/", "/demo/floor.json", "/demo/qr.svg?text=x", "/demo/reader/state", "/demo/reader/link"} {
 		a, err := http.Get("http://" + g.HTTP + path)
 		if err != nil {
 			t.Fatal(err)

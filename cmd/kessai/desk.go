@@ -65,14 +65,20 @@ type (
 	revokedAnswer struct {
 		Devices  int `json:"devices"`
 		Passkeys int `json:"passkeys"`
+		Readers  int `json:"readers"`
 	}
 )
 
 // act does what is asked. What is asked of a running gateway comes from its admin
 // socket, so from its owner.
 func (d *desk) act(ctx context.Context, a gateway.CustomerAct) (any, error) {
-	if a.What == "evidence" {
+	switch a.What {
+	case "evidence":
 		return d.evidence(a.Payment)
+	case "reader_revoke":
+		return d.revokeReader(a.Reader)
+	case "card_unlock":
+		return d.unlockCard(ctx, a.Card)
 	}
 	id, err := customers.ParseID(a.Customer)
 	if err != nil {
@@ -95,10 +101,15 @@ func (d *desk) act(ctx context.Context, a gateway.CustomerAct) (any, error) {
 	case "revoke":
 		return d.revoke(id, a.Device)
 	case "revoke_all":
-		n, keys, err := d.phones.RevokeAll(id)
-		return revokedAnswer{n, keys}, err
+		n, keys, readers, err := d.phones.RevokeAll(id, time.Now())
+		return revokedAnswer{n, keys, readers}, err
 	case "unlock":
 		return struct{}{}, d.engine.Unlock(ctx, account.ID)
+	case "reader_invite":
+		code, until, err := d.phones.InviteReader(d.keys, id, time.Now())
+		return readerCodeAnswer{who.Name, code.Reveal(), until}, err
+	case "readers":
+		return d.readers(who)
 	}
 	return nil, fmt.Errorf("%w: nothing about a customer is called %.20q", gateway.ErrNoSuch, a.What)
 }
@@ -147,6 +158,7 @@ type evidenceAnswer struct {
 	Sale     json.RawMessage `json:"sale"`
 	Digest   string          `json:"digest"`
 	Factor   string          `json:"factor"`
+	Reader   *readerAnswer   `json:"reader,omitempty"` // that the card was in
 	Device   string          `json:"device"`
 	Name     string          `json:"device_name"`
 	Known    bool            `json:"device_registered"` // the customer's phone of that number has the key that signed
@@ -154,6 +166,7 @@ type evidenceAnswer struct {
 	Recorded time.Time       `json:"recorded"` // when the book took the approval
 	Origin   string          `json:"origin,omitempty"`
 	Checks   []phones.Check  `json:"checks"`
+	Missing  string          `json:"missing,omitempty"` // what could not be checked
 	Holds    bool            `json:"holds"`
 }
 
@@ -195,10 +208,14 @@ func (d *desk) evidence(payment string) (any, error) {
 	}
 	known := slices.ContainsFunc(devices, func(p phones.Device) bool { return p.ID == r.Device.ID && bytes.Equal(p.Key, r.Device.Key) })
 	text, err := json.Marshal(shown)
+	if err != nil {
+		return nil, err
+	}
+	reader, err := d.readerOf(r.Reader)
 	return evidenceAnswer{
-		Payment: id.String(), Approval: t.Agreed.String(), Sale: text, Digest: fmt.Sprintf("%x", r.Digest), Factor: r.Factor,
+		Payment: id.String(), Approval: t.Agreed.String(), Sale: text, Digest: fmt.Sprintf("%x", r.Digest), Factor: r.Factor, Reader: reader,
 		Device: r.Device.ID, Name: r.Device.Name, Known: known, Time: r.Time, Recorded: recorded, Origin: r.Origin,
-		Checks: slices.Clone(r.Checks), Holds: r.Holds(),
+		Checks: slices.Clone(r.Checks), Holds: r.Holds(), Missing: r.Missing,
 	}, err
 }
 

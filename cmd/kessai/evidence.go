@@ -28,7 +28,7 @@ func evidenceVerifyCommand() *cobra.Command {
   kessai evidence verify --data kessai-data 000000000042`,
 		Long: `Takes the evidence of an approval out of the book and does all the checks again: that
 the sale in the book is the one that was shown, that the password's proof or the passkey
-fits it, and that the device signed. It changes nothing, and works while a gateway runs
+fits it, and that the device, and the card reader where there was one, signed. It changes nothing, and works while a gateway runs
 on the folder and while none does. Exit code 1: something does not hold, or there is no
 evidence.`,
 		Args: cobra.ExactArgs(1),
@@ -77,6 +77,9 @@ func printEvidence(w io.Writer, a *evidenceAnswer) error {
 	}
 	fmt.Fprintf(w, "signed    by %s, at %s, recorded at %s\n", a.Factor, a.Time.Format(time.RFC3339Nano), a.Recorded.Format(time.RFC3339Nano))
 	fmt.Fprintf(w, "device    %s %q%s\n", a.Device, a.Name, from)
+	if a.Reader != nil {
+		fmt.Fprintf(w, "reader    %s %q, %s\n", a.Reader.ID, a.Reader.Name, readerNow(a.Reader, s.Customer))
+	}
 	if !a.Known {
 		fmt.Fprintln(w, "          not one of the customer's phones now: it was removed since, or never was one")
 	}
@@ -87,8 +90,22 @@ func printEvidence(w io.Writer, a *evidenceAnswer) error {
 		}
 		fmt.Fprintf(w, "  %s  %s\n", word, c.What)
 	}
+	if a.Missing != "" {
+		fmt.Fprintf(w, "  not checked: %s\n", a.Missing)
+	}
 	if a.Holds {
 		fmt.Fprintln(w, "the evidence holds")
 	}
 	return nil
+}
+
+// readerNow says what has become of the card reader.
+func readerNow(x *readerAnswer, customer string) string {
+	switch {
+	case x.Customer == "":
+		return "which is not enrolled now"
+	case x.Customer != customer:
+		return "which is enrolled by another customer now"
+	}
+	return "enrolled " + x.Added.Format(time.RFC3339) + ", " + since("revoked", x.Revoked, "in use")
 }

@@ -85,7 +85,7 @@ bind, 5 store locked or damaged, 6 threshold missed.`,
 		serveCommand(), demoCommand(), importCommand(), feedCommand(), reloadCommand(),
 		refreshCommand(), validityCommand(),
 		isoCommand(), verifyCommand(), benchCommand(),
-		configCommand(), customerCommand(), evidenceCommand(), purseCommand(), versionCommand(), completionCommand(),
+		configCommand(), customerCommand(), readerCommand(), cardCommand(), evidenceCommand(), purseCommand(), simCommand(), versionCommand(), completionCommand(),
 	)
 }
 

@@ -101,7 +101,7 @@ func TestOperationNamesWhatThereIs(t *testing.T) {
 		}
 	}
 	known := strings.Join(knownKeys(), " ") + " "
-	for _, m := range regexp.MustCompile("`((?:cache|dialogue|keys|http|log|rates)\\.[a-z_]+)`").FindAllStringSubmatch(string(page), -1) {
+	for _, m := range regexp.MustCompile("`((?:cache|dialogue|keys|http|log|rates|reader)\\.[a-z_]+)`").FindAllStringSubmatch(string(page), -1) {
 		if !strings.Contains(known, m[1]+" ") && m[1] != "http.tls" {
 			t.Errorf("there is no setting %s", m[1])
 		}

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"kessai"
 	"kessai/customers"
 	"kessai/customers/phones"
 )
@@ -24,7 +25,36 @@ import (
 var phoneScenes = []string{
 	"password", "passkey", "cancel", "reversed", "late", "wrong", "several", "claim", "invitation", "revoked",
 	"arabic", "foreign", "uncovered", "changed", "weather", "push",
+	"reader", "reader_wrong", "reader_away", "reader_no", "reader_card", "reader_stranger", "reader_browser",
 }
+
+// readerScene is what a scene with a card reader knows of its customer: the phone
+// number by which the shop asks, the code that enrols a reader, the card and its PIN.
+type readerScene struct {
+	Phone string            `json:"phone"`
+	Code  string            `json:"code"`
+	Card  map[string]string `json:"card"`
+	PIN   string            `json:"pin"`
+}
+
+// A PIN of twelve digits is found by chance in nothing that is sent.
+const readerScenePIN = "314159265358"
+
+func readerSceneOf(i int) readerScene {
+	pan := fmt.Sprintf("40000000000%03d", i)
+	for check := range 10 { // of ten digits, one is right (ISO/IEC 7812-1)
+		if _, err := kessai.ParsePAN(fmt.Sprint(pan, check)); err == nil {
+			pan = fmt.Sprint(pan, check)
+			break
+		}
+	}
+	return readerScene{
+		Phone: fmt.Sprintf("+8150700000%02d", i), PIN: readerScenePIN,
+		Card: map[string]string{"track2": pan + "=29121010000000000"},
+	}
+}
+
+func isReaderScene(scene string) bool { return strings.HasPrefix(scene, "reader") }
 
 const phonePassword = "aoi-1234"
 
@@ -36,15 +66,15 @@ func TestBrowser_Phone(t *testing.T) {
 		t.Skip("needs chromium and npm ci in gateway/web/browser; set KESSAI_BROWSER=1, as make test does")
 	}
 	dir := t.TempDir()
-	slow, invitation := startPhones(t, filepath.Join(dir, "slow"), "10m")
-	hasty, _ := startPhones(t, filepath.Join(dir, "hasty"), "10s")
+	slow, invitation, readers := startPhones(t, filepath.Join(dir, "slow"), "10m")
+	hasty, _, _ := startPhones(t, filepath.Join(dir, "hasty"), "10s")
 	ids := make(map[string]string)
 	for i, scene := range phoneScenes {
 		ids[scene] = phoneCustomer(i)
 	}
 	settings, err := json.Marshal(map[string]any{
 		"base": slow, "hasty": hasty, "keys": sampleKeys, "password": phonePassword, "customers": ids,
-		"invitation": invitation, "pictures": os.Getenv("KESSAI_SCREENSHOTS"),
+		"invitation": invitation, "readers": readers, "pictures": os.Getenv("KESSAI_SCREENSHOTS"),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -65,31 +95,51 @@ func TestBrowser_Phone(t *testing.T) {
 func phoneCustomer(i int) string { return fmt.Sprintf("70000000%02d", i) }
 
 // startPhones starts a gateway whose payments wait so long, with a customer for each
-// scene. It gives its address as browsers know it and the code of an invitation.
-func startPhones(t *testing.T, dir, timeout string) (base, invitation string) {
+// scene. It gives its address as browsers know it, the code of an invitation, and
+// what the scenes with card readers need.
+func startPhones(t *testing.T, dir, timeout string) (base, invitation string, readers map[string]readerScene) {
 	t.Helper()
 	g := &liveGateway{dir: dir, config: filepath.Join(dir, "k.yaml"), data: filepath.Join(dir, "data")}
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	verifier := phoneVerifier(t)
-	var people strings.Builder
+	var people, cards strings.Builder
 	people.WriteString("customers:\n")
+	cards.WriteString("media:\n")
+	readers = make(map[string]readerScene)
 	for i, scene := range phoneScenes {
-		currency, balance := "JPY", 20000
+		currency, balance, phone := "JPY", 20000, ""
 		switch scene {
 		case "foreign":
 			currency = "EUR"
 		case "uncovered":
 			balance = 100
 		}
-		fmt.Fprintf(&people, "  - {id: %q, name: %q, currency: %s, opening_balance: %d, verifier: %q}\n",
-			phoneCustomer(i), "Customer "+scene, currency, balance, verifier)
+		if isReaderScene(scene) {
+			r := readerSceneOf(i)
+			readers[scene], phone = r, fmt.Sprintf(", phone: %q", r.Phone)
+			pan, _, _ := strings.Cut(r.Card["track2"], "=")
+			fmt.Fprintf(&cards, "  - {pan: %q, customer: %q, expiry: \"2912\", pin: %q}\n", pan, phoneCustomer(i), r.PIN)
+		}
+		fmt.Fprintf(&people, "  - {id: %q, name: %q, currency: %s, opening_balance: %d, verifier: %q%s}\n",
+			phoneCustomer(i), "Customer "+scene, currency, balance, verifier, phone)
 	}
-	writeTest(t, filepath.Join(dir, "people.yaml"), people.String())
+	writeTest(t, filepath.Join(dir, "people.yaml"), people.String()+cards.String())
 	for _, file := range []string{"../../configs/demo.yaml", filepath.Join(dir, "people.yaml")} {
 		if out, err := exec.Command("kessai", "import", "--data", g.data, file).CombinedOutput(); err != nil {
 			t.Fatalf("kessai import: %v\n%s", err, out)
+		}
+	}
+	for i, scene := range phoneScenes {
+		if r, ok := readers[scene]; ok {
+			out, err := exec.Command("kessai", "reader", "invite", "--data", g.data, phoneCustomer(i)).CombinedOutput()
+			if err != nil {
+				t.Fatalf("kessai reader invite: %v\n%s", err, out)
+			}
+			r.Code, _, _ = strings.Cut(string(out), "\n")
+			r.Code = strings.ReplaceAll(r.Code, " ", "")
+			readers[scene] = r
 		}
 	}
 	store, err := phones.Open(phones.Folder(g.data))
@@ -116,7 +166,7 @@ func startPhones(t *testing.T, dir, timeout string) (base, invitation string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return "http://localhost:" + port, code.Reveal()
+	return "http://localhost:" + port, code.Reveal(), readers
 }
 
 // phoneVerifier is what stands for the customers' password, with as few rounds as

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -93,6 +95,9 @@ func customersOf(t *testing.T, g *liveGateway) customerDoes {
 			_, err := one.Approve(ctx, &s, samplePasswords[one.Customer])
 			return err
 		},
+		"the customer agrees, puts the card in and types its PIN": func(string) error {
+			return paysWithReader(t, g, one)
+		},
 		"the other customer cancels": func(string) error {
 			_, err := other.Cancel(ctx, first(other).Sale.ID.String())
 			return err
@@ -108,6 +113,53 @@ func customersOf(t *testing.T, g *liveGateway) customerDoes {
 	}
 }
 
+// paysWithReader gives a customer a card reader, as the operator does, and has them pay
+// with it.
+func paysWithReader(t *testing.T, g *liveGateway, phone *sim.Phone) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	invited, err := exec.Command("kessai", "reader", "invite", "--data", g.data, phone.Customer).Output()
+	if err != nil {
+		return err
+	}
+	code, _, _ := strings.Cut(string(invited), "\n")
+	reader, err := sim.NewReader(sim.ReaderOptions{})
+	if err != nil {
+		return err
+	}
+	here, there := net.Pipe()
+	defer here.Close()
+	go func() { _ = reader.Serve(there) }()
+	if _, err := phone.Attach(ctx, here); err != nil {
+		return err
+	}
+	go func() {
+		if reader.AwaitPhase(ctx, "code") == nil {
+			reader.Type(strings.ReplaceAll(code, " ", "") + string(sim.KeyOK))
+		}
+	}()
+	if _, err := phone.EnrolReader(ctx); err != nil {
+		return err
+	}
+	card, err := sim.ParseReaderCard("4242424242424242 2912")
+	if err != nil {
+		return err
+	}
+	reader.Insert(card)
+	go func() {
+		if reader.AwaitPhase(ctx, "pin") == nil {
+			reader.Type("1234" + string(sim.KeyOK))
+		}
+	}()
+	waiting, err := phone.Sales(ctx)
+	if err != nil || len(waiting) != 1 {
+		return fmt.Errorf("%d payments wait, %w", len(waiting), err)
+	}
+	_, err = phone.ApproveWithReader(ctx, &waiting[0])
+	return err
+}
+
 // TestPhoneDocNamesWhatThereIs: the settings and commands of docs/PHONE.md exist.
 func TestPhoneDocNamesWhatThereIs(t *testing.T) {
 	page, err := os.ReadFile("../../docs/PHONE.md")
@@ -119,14 +171,14 @@ func TestPhoneDocNamesWhatThereIs(t *testing.T) {
 		known[key] = true
 	}
 	named := make(map[string]bool)
-	for _, m := range regexp.MustCompile("`((?:phone|rates|keys|http)\\.[a-z_]+)`").FindAllStringSubmatch(string(page), -1) {
+	for _, m := range regexp.MustCompile("`((?:phone|reader|rates|keys|http)\\.[a-z_]+)`").FindAllStringSubmatch(string(page), -1) {
 		named[m[1]] = true
 		if !known[m[1]] && m[1] != "phone.key" {
 			t.Errorf("there is no setting %s", m[1])
 		}
 	}
 	for key := range known {
-		if strings.HasPrefix(key, "phone.") && !named[key] {
+		if (strings.HasPrefix(key, "phone.") || strings.HasPrefix(key, "reader.")) && !named[key] {
 			t.Errorf("the page does not name %s", key)
 		}
 	}

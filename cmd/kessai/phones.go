@@ -89,29 +89,41 @@ func (p *phoneParts) close() error {
 // phoneOptions says how the engine has customers asked.
 func (b *builder) phoneOptions() authz.PhoneOptions {
 	c := &b.c.Phone
+	room := confirm.Options{Max: c.MaxWaiting}
+	if b.around.floor != nil {
+		room.PerAccount = floorAsks
+	}
 	return authz.PhoneOptions{
 		Customer: b.customerFacts, Shop: b.shop, Item: b.item, Convert: b.phones.rates.Convert, Ask: b.wake,
 		Timeout: c.Timeout, HoldFor: c.HoldFor, MaxTries: c.Tries, DayTries: c.DayTries,
-		Room: confirm.Options{Max: c.MaxWaiting},
+		Room: room,
 	}
 }
 
-// customerFacts finds a customer who is to be asked.
-func (b *builder) customerFacts(id string) (f authz.CustomerFacts, ok bool, err error) {
-	name, err := customers.ParseID(id)
-	if err != nil {
-		return f, false, nil
-	}
-	who, ok, err := b.registry.Customer(name)
+// customerFacts finds a customer who is to be asked, by their ID or their phone number.
+func (b *builder) customerFacts(named string) (f authz.CustomerFacts, ok bool, err error) {
+	who, ok, err := b.customerNamed(named)
 	if err != nil || !ok {
 		return f, false, err
 	}
-	reachable, err := b.phones.store.Reachable(name)
+	reachable, err := b.phones.store.Reachable(who.ID)
 	if err != nil {
 		return f, false, err
 	}
-	account, ok := b.book.AccountByName(customers.AccountName(name))
-	return authz.CustomerFacts{ID: id, Account: account.ID, Currency: who.Currency, Reachable: reachable}, ok, nil
+	account, ok := b.book.AccountByName(customers.AccountName(who.ID))
+	return authz.CustomerFacts{ID: string(who.ID), Account: account.ID, Currency: who.Currency, Reachable: reachable}, ok, nil
+}
+
+// customerNamed finds a customer. A phone number begins with a plus sign, and no ID has one.
+func (b *builder) customerNamed(named string) (who customers.Customer, ok bool, err error) {
+	if strings.HasPrefix(named, "+") {
+		return b.registry.CustomerByPhone(named)
+	}
+	id, err := customers.ParseID(named)
+	if err != nil {
+		return who, false, nil
+	}
+	return b.registry.Customer(id)
 }
 
 // account gives a customer's account in the book.
@@ -133,10 +145,14 @@ func (b *builder) item(m kessai.MerchantID, code string) (sale.Item, bool, error
 }
 
 // wake has the phones of an account told that something waits.
-func (b *builder) wake(account ledger.AccountID, _ kessai.TxID) {
+func (b *builder) wake(account ledger.AccountID, sale kessai.TxID) {
 	a, _ := b.book.Account(account)
 	if id, ok := strings.CutPrefix(a.Name, customers.AccountName("")); ok {
-		b.phones.push.Ask(customers.ID(id), time.Now().Add(b.c.Phone.Timeout))
+		patience := b.c.Phone.Timeout
+		if t, ok := b.book.Find(ledger.Ref{ID: sale}); ok && t.Asks == kessai.AsksReader {
+			patience = b.c.Reader.ApproveTimeout
+		}
+		b.phones.push.Ask(customers.ID(id), time.Now().Add(patience))
 	}
 }
 

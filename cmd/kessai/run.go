@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"kessai/authz/keys"
 	"kessai/gateway"
 )
 
@@ -41,6 +42,9 @@ configs/kessai.yaml explains every setting.`,
 		hangUp := make(chan os.Signal, 1)
 		signal.Notify(hangUp, syscall.SIGHUP)
 		log, level := newLiveLogger(cmd.ErrOrStderr(), l.Log)
+		if err := keys.HardenProcess(); err != nil {
+			log.Warn("the system may write this process's memory to a file, keys and all, where it crashes", "error", err)
+		}
 		return run(cmd.Context(), &l.Config, surroundings{
 			log: log, level: level, listen: net.Listen, progress: progressBar(cmd.ErrOrStderr()),
 			again: load, hangUp: hangUp,
@@ -169,5 +173,6 @@ func (h *house) drain(patience time.Duration) error {
 		ending.Go(func() { errs[i] = end(ctx) })
 	}
 	ending.Wait()
+	h.engine.CloseReaders() // nobody can use a key any more
 	return errors.Join(errs...)
 }

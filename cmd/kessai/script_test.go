@@ -70,7 +70,7 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // ready FILE: waits for the file that demo --ready writes, and sets $HTTP, $ISO
-// and $DATA from it.
+// and $DATA from it; or $READER, from that of sim reader --ready.
 func ready(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: ready FILE")
@@ -79,8 +79,12 @@ func ready(ts *testscript.TestScript, neg bool, args []string) {
 	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 		b, err := os.ReadFile(path)
 		if err == nil {
-			var a struct{ HTTP, ISO, Data string }
+			var a struct{ HTTP, ISO, Data, Reader string }
 			ts.Check(json.Unmarshal(b, &a))
+			if a.Reader != "" {
+				ts.Setenv("READER", a.Reader)
+				return
+			}
 			ts.Setenv("HTTP", a.HTTP)
 			ts.Setenv("ISO", a.ISO)
 			ts.Setenv("DATA", a.Data)

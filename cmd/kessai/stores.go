@@ -8,6 +8,7 @@ import (
 
 	"kessai"
 	"kessai/authz/ledger"
+	"kessai/customers"
 	"kessai/merchants"
 	"kessai/pos/purse"
 )
@@ -19,6 +20,7 @@ type stores struct {
 	book     *ledger.Book
 	registry *merchants.Registry
 	hasher   *kessai.MediumHasher
+	pins     *customers.PINKey
 	purses   *purse.Master
 	phones   *phoneParts // nil: nothing is asked of phones
 }
@@ -55,12 +57,15 @@ func (s *stores) openRegistry(c *Config) error {
 	if s.hasher, err = kessai.NewMediumHasher(pan); err != nil {
 		return configError("keys.pan", err)
 	}
+	if s.pins, err = customers.NewPINKey(pan); err != nil {
+		return configError("keys.pan", err)
+	}
 	if s.purses, err = purse.NewMaster(master); err != nil {
 		return configError("keys.purse", err)
 	}
 	s.registry, err = merchants.OpenRegistry(merchants.Options{
 		Dir: c.Data, OpenAccounts: s.book.OpenAccounts, Account: s.book.AccountByName, AccountNumbers: s.book.AccountNumbers,
-		Hasher: s.hasher, APIKeySecret: api,
+		Hasher: s.hasher, APIKeySecret: api, PINKey: s.pins,
 	})
 	if err != nil {
 		return storeError(c.Data, err)

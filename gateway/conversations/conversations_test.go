@@ -73,7 +73,7 @@ func playFile(t *testing.T, file string, seen *coverage) {
 // whatever is kept in memory: it is played in each mode.
 const everyMode = "In every mode."
 
-var stepName = regexp.MustCompile(`\b[VP]-\d+\b`)
+var stepName = regexp.MustCompile(`\b[VPR]-\d+\b`)
 
 func playParts(t *testing.T, parts []part, mode cache.Mode, file string, seen *coverage) {
 	dir := dataFolder(t)

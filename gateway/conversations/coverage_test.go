@@ -74,6 +74,9 @@ func wanted() (all []string) {
 	for n := range 14 {
 		all = append(all, fmt.Sprintf("step P-%d", n+1))
 	}
+	for n := range 16 {
+		all = append(all, fmt.Sprintf("step R-%d", n+1))
+	}
 	for _, code := range strings.Fields("00 12 25 51 55 75") {
 		all = append(all, "phone: "+code+" is heard")
 	}

@@ -22,6 +22,7 @@ import (
 	"kessai/authz/ledger"
 	"kessai/cache"
 	"kessai/configs"
+	"kessai/customers"
 	"kessai/gateway"
 	"kessai/merchants"
 )
@@ -35,8 +36,11 @@ type settings struct {
 	mode        cache.Mode    // what is kept in memory
 	dialogue    authz.DialogueOptions
 	phone       authz.PhoneOptions
-	mustMatch   bool // the shops sell at the prices of the item file only
-	noRates     bool // no rates are known
+	reader      authz.ReaderOptions
+	devices     map[string]*device // card readers, by the names that stories call them
+	noReaders   bool               // the gateway serves none
+	mustMatch   bool               // the shops sell at the prices of the item file only
+	noRates     bool               // no rates are known
 	now         func() time.Time
 }
 
@@ -57,6 +61,9 @@ type house struct {
 	errs   chan error
 }
 
+// panKey is what card numbers are hashed with.
+var panKey = bytes.Repeat([]byte{7}, kessai.MinKeyBytes)
+
 // openHouse opens the stores in a folder, fills a new registry with the sample
 // data, and builds the two servers.
 func openHouse(dir string, o settings, logf func(string, ...any)) (h *house, err error) {
@@ -69,13 +76,17 @@ func openHouse(dir string, o settings, logf func(string, ...any)) (h *house, err
 	if h.book, err = ledger.Open(ledger.Options{Dir: dir, Logf: logf}); err != nil {
 		return h, err
 	}
-	hasher, err := kessai.NewMediumHasher(bytes.Repeat([]byte{7}, kessai.MinKeyBytes))
+	hasher, err := kessai.NewMediumHasher(panKey)
+	if err != nil {
+		return h, err
+	}
+	pins, err := customers.NewPINKey(panKey)
 	if err != nil {
 		return h, err
 	}
 	h.registry, err = merchants.OpenRegistry(merchants.Options{
 		Dir: dir, OpenAccounts: h.book.OpenAccounts, Account: h.book.AccountByName,
-		Hasher: hasher, APIKeySecret: bytes.Repeat([]byte{9}, kessai.MinKeyBytes),
+		Hasher: hasher, PINKey: pins, APIKeySecret: bytes.Repeat([]byte{9}, kessai.MinKeyBytes),
 	})
 	if err != nil {
 		return h, err
@@ -102,10 +113,17 @@ func (h *house) build(o settings, hasher *kessai.MediumHasher, valid *cache.Cach
 	if err != nil {
 		return err
 	}
+	tethered, err := h.readers(o, hasher)
+	if err != nil {
+		return err
+	}
+	if o.noReaders {
+		tethered = nil
+	}
 	h.engine = authz.New(h.book, valid, authz.Options{
 		Acquirer: acquirer, HoldFor: o.hold, MaxAge: o.maxAge, Observe: metrics.Stage,
 		Registry: h.asked(gateway.Registry(h.registry, metrics, slog.New(slog.DiscardHandler))), Dialogue: o.dialogue,
-		Purse: authz.PurseOptions{Master: purses, Most: purseMost}, Phone: asked,
+		Purse: authz.PurseOptions{Master: purses, Most: purseMost}, Phone: asked, Reader: tethered,
 	})
 	h.gate.engine = h.engine
 	h.iso, err = gateway.NewISO(gateway.ISOOptions{
@@ -164,6 +182,7 @@ func (h *house) serve(iso, http net.Listener) {
 // is answered, unless ctx ends before.
 func (h *house) shutdown(ctx context.Context) error {
 	h.http.Drain()
+	h.engine.CloseReaders()
 	var isoErr error
 	var ending sync.WaitGroup
 	ending.Go(func() { isoErr = h.iso.Shutdown(ctx) })

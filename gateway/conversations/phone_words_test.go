@@ -41,6 +41,12 @@ func (h *house) phones(o settings) (authz.PhoneOptions, error) {
 	table, err := rates.Read(strings.NewReader(ecb))
 	p := o.phone
 	p.Customer = func(id string) (authz.CustomerFacts, bool, error) {
+		if strings.HasPrefix(id, "+") {
+			c, ok, err := h.registry.CustomerByPhone(id)
+			if id = string(c.ID); err != nil || !ok {
+				return authz.CustomerFacts{}, false, err
+			}
+		}
 		a, ok := h.book.AccountByName(customers.AccountName(customers.ID(id)))
 		return authz.CustomerFacts{ID: id, Account: a.ID, Currency: a.Currency, Reachable: id != people["third"]}, ok, nil
 	}
@@ -133,6 +139,9 @@ func (p *play) personAsks(one *person, w words) (ask, error) {
 		sales, signIns := p.house.book.Tries(who)
 		return say(one.name, fmt.Sprintf("%d wrong for payments, %d to sign in", sales, signIns)), nil
 	}
+	if a, err := p.readerAsks(one, who, w); a != nil || err != nil {
+		return a, err
+	}
 	id, err := p.about(w, who)
 	if err != nil {
 		return nil, err
@@ -178,6 +187,7 @@ func (p *play) personAsks(one *person, w words) (ask, error) {
 		p.seen.add("phone: %s is heard", code)
 		if t.ID != 0 {
 			a.tail = fmt.Sprintf("the payment is %s, and the terminal is told %s", t.Status, t.Standing())
+			p.readerHears(one, &t)
 		}
 		a.brief = one.name + " " + w.verb + ": " + a.text
 		return a
@@ -252,16 +262,25 @@ func (p *play) reference(name string) string {
 	return p.references[name]
 }
 
+// customerNamed gives how a shop names a customer: by their ID, or with + before the
+// name by their phone number.
+func customerNamed(name string) string {
+	if name, ok := strings.CutPrefix(name, "+"); ok {
+		return numbers[name]
+	}
+	return people[name]
+}
+
 // confirmWords says which elements a terminal's words stand for; nil for none.
 func (p *play) confirmWords(w words) (private []byte) {
-	way := map[string]string{"phone": "P", "number": "N", "claim": "Q"}[w.named["confirm"]]
+	way := map[string]string{"phone": "P", "number": "N", "claim": "Q", "reader": "R"}[w.named["confirm"]]
 	add := func(tag, value string) {
 		if value != "" {
 			private = iso8583.AppendPrivate(private, tag, []byte(value))
 		}
 	}
 	add(iso8583.PrivateConfirm, way)
-	add(iso8583.PrivateCustomer, people[w.named["customer"]])
+	add(iso8583.PrivateCustomer, customerNamed(w.named["customer"]))
 	if ref := w.named["ref"]; ref != "" {
 		add(iso8583.PrivateReference, p.reference(ref))
 	}
@@ -275,7 +294,7 @@ func (p *play) confirmMembers(w words, body map[string]any) error {
 		body["confirm"] = way
 	}
 	if name := w.named["customer"]; name != "" {
-		body["customer"] = people[name]
+		body["customer"] = customerNamed(name)
 	}
 	if ref := w.named["ref"]; ref != "" {
 		body["reference"] = p.reference(ref)

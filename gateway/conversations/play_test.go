@@ -43,6 +43,8 @@ type play struct {
 	waiting map[string]chan answer
 
 	references map[string]string // of sales, by the names that stories call them
+
+	lastWithReader kessai.TxID // the payment that somebody used a card reader for
 }
 
 // utterance is something that was said and may be spoken of later.
@@ -98,6 +100,10 @@ func newPlay(t *testing.T, dir string, seen *coverage) *play {
 	for name := range people {
 		p.people[name] = &person{name: name}
 	}
+	var err error
+	if p.o.devices, err = newDevices(); err != nil {
+		t.Fatal(err)
+	}
 	return p
 }
 
@@ -106,6 +112,9 @@ func newPlay(t *testing.T, dir string, seen *coverage) *play {
 func (p *play) end() {
 	if p.runs == 0 {
 		return
+	}
+	for _, d := range p.o.devices {
+		d.unplug()
 	}
 	err := p.stop()
 	time.Sleep(time.Minute) // fasthttp's cleaner of idle workers looks every ten seconds whether it is still needed
@@ -205,6 +214,9 @@ func (p *play) ask(w words) (ask, error) {
 	}
 	if s, ok := p.shops[w.who]; ok {
 		return p.shopAsks(s, w)
+	}
+	if d, ok := p.o.devices[w.who]; ok {
+		return p.deviceAsks(w.who, d, w)
 	}
 	if one, ok := p.people[w.who]; ok {
 		return p.personAsks(one, w)
@@ -306,6 +318,14 @@ func (p *play) surroundings(w words) (out string, ok bool, err error) {
 		return p.account(w.verb), true, nil
 	case "medium":
 		return p.carries(w.verb), true, nil
+	case "keys":
+		return p.keysSay(), true, nil
+	case "wrong-pins":
+		out, err = p.wrongPINs(w.verb)
+		return out, true, err
+	case "unlock":
+		out, err = p.unlock(w.verb)
+		return out, true, err
 	case "book":
 		return p.bookSays(), true, nil
 	case "hear":
@@ -344,6 +364,9 @@ func (p *play) settings(words []string) (err error) {
 		default:
 			var known bool
 			if known, e = p.o.setPhone(name, value); !known {
+				known, e = p.o.setReader(name, value)
+			}
+			if !known {
 				e = fmt.Errorf("the gateway has no setting %s", name)
 			}
 		}

@@ -103,7 +103,7 @@ func split(line string) words {
 }
 
 // known are the names that a value can have.
-var known = strings.Fields("purse tear say in code card expiry stan terminal merchant currency cash of by as leaving mti key at hold max-age sign-on max-in-flight confirm customer ref items with wait")
+var known = strings.Fields("purse tear say in code card expiry stan terminal merchant currency cash of by as leaving mti key at hold max-age sign-on max-in-flight confirm customer ref items with wait reader raw")
 
 // amount gives the first value without a name; zero where there is none.
 func (w words) amount() (int64, error) {

@@ -26,9 +26,12 @@ var cards = map[string]card{
 	"stolen":   {"4000000000000002", "2912"},
 	"lost":     {"4000000000000044", "2912"},
 	"expired":  {"4000000000000069", "2001"},
-	"unknown":  {"4012888888881881", "2912"},
+	"unknown":  {"4000056655665556", "2912"},
 	"mistyped": {"4242424242424241", "2912"},
 }
+
+// readerCards are cards that only readers are given.
+var readerCards = map[string]card{"without-pin": {"4012888888881881", "2912"}}
 
 // till is a terminal that speaks ISO 8583.
 type till struct {
@@ -263,7 +266,7 @@ func (p *play) exchange(t *till, m *iso8583.Message, said *utterance) ask {
 const longPatience = 150 * time.Second
 
 func patienceFor(m *iso8583.Message) time.Duration {
-	if how, ok, _ := iso8583.Private(m.Get(48), iso8583.PrivateConfirm); ok && (string(how) == "P" || m.MTI[3] == '1') {
+	if how, ok, _ := iso8583.Private(m.Get(48), iso8583.PrivateConfirm); ok && (string(how) == "P" || string(how) == "R" || m.MTI[3] == '1') {
 		return longPatience
 	}
 	return patience

@@ -1,8 +1,9 @@
-// The shop floor: a till, a vending machine and a phone side by side. Each talks to
-// the gateway as the real one would; they know of each other only what their owners
-// see.
+// The shop floor: a till, a vending machine, and a phone with a card reader side by
+// side. Each talks to the gateway as the real one would; they know of each other only
+// what their owners see.
 import { make } from "./api.js";
 import { Machine } from "./machine.js";
+import { Reader } from "./reader.js";
 import { Till } from "./till.js";
 
 const $ = (id) => document.getElementById(id);
@@ -10,7 +11,8 @@ const $ = (id) => document.getElementById(id);
 // hold shows a payment's address to the phone's camera.
 function hold(url) {
   const { pathname, hash } = new URL(url, location.href);
-  $("phone").contentWindow.location.assign((pathname.endsWith("/") ? pathname : pathname + "/") + hash);
+  const { search } = $("phone").contentWindow.location; // it says which reader hangs on the phone
+  $("phone").contentWindow.location.assign((pathname.endsWith("/") ? pathname : pathname + "/") + search + hash);
   seek();
 }
 
@@ -38,6 +40,10 @@ for (const c of floor.customers) {
   row.insertCell().append(make("button", { type: "button", onclick: () => typeIn(c), ariaLabel: `Type in number and password of ${c.id}` }, "Type in"));
 }
 $("rates").textContent = floor.rates_of;
-new Till(floor.shops.find((s) => !s.vending), hold);
+new Till(floor.shops.find((s) => !s.vending), hold, floor);
 new Machine(floor.shops.find((s) => s.vending), hold);
+if (floor.reader) {
+  $("reader").hidden = false;
+  new Reader(floor.reader);
+}
 document.documentElement.dataset.ready = "yes";

@@ -1,5 +1,5 @@
 // The till: scans goods, asks the customer's phone, prints the receipt (system P,
-// steps P-1 to P-12).
+// steps P-1 to P-12; system R, steps R-1 to R-15).
 import { Merchant, countdown, make, money, qr } from "./api.js";
 
 const $ = (id) => document.getElementById(id);
@@ -8,8 +8,10 @@ export class Till {
   #basket = new Map(); // by code: { item, quantity }
   #sale; // the payment that waits
 
-  constructor(shop, hold) {
+  constructor(shop, hold, { customers, reader }) {
     this.shop = shop;
+    this.customers = customers;
+    document.querySelector("input[value=reader]").disabled = !reader;
     this.hold = hold;
     this.merchant = new Merchant(shop);
     $("till-title").textContent = `Till of ${shop.name}`;
@@ -27,9 +29,19 @@ export class Till {
       e.preventDefault();
       this.ask();
     };
-    $("ask").onchange = () => { $("customer").disabled = this.how() === "claim"; };
+    $("ask").onchange = (e) => { if (e.target.name === "how") this.choose(); };
     $("till-cancel").onclick = () => this.cancel();
     this.show();
+  }
+
+  // choose has the customer named as they name themselves: by their number here, or,
+  // for the card reader, by that of their phone.
+  choose() {
+    const field = $("customer"), how = this.how();
+    field.disabled = how === "claim";
+    const who = this.customers.find((c) => field.value === c.id || field.value === c.phone);
+    if (who?.phone) field.value = how === "reader" ? who.phone : who.id;
+    $("customer-form").textContent = how === "reader" ? "phone number" : "number";
   }
 
   how() { return new FormData($("ask")).get("how"); }
@@ -78,7 +90,7 @@ export class Till {
     let stop = () => {};
     try {
       this.#sale = await this.merchant.ask({
-        kind: "purchase", amount: this.total(), items, confirm, ...(confirm === "phone" ? { customer: $("customer").value.trim() } : {}),
+        kind: "purchase", amount: this.total(), items, confirm, ...(confirm !== "claim" ? { customer: $("customer").value.trim() } : {}),
       });
       this.show();
       stop = this.wait();
@@ -129,7 +141,12 @@ export class Till {
 
 // words says what became of a payment, for the person at the till.
 export const words = (payment) => ({
-  cancelled: payment.response_code === "51" ? "The account does not cover it." : payment.response_code === "75" ? "Too many wrong tries." : "Cancelled.",
+  cancelled: {
+    "04": "The card is not good.", "14": "The card is not good.", "41": "The card is not good.", "43": "The card is not good.",
+    "51": "The account does not cover it.", "54": "The card has expired.", "55": "Wrong PIN.", "57": "The card is not allowed to do this.",
+    "61": "Over the card's limit.", "63": "The card reader could not be trusted.", "65": "Over the card's limit.", "68": "Nobody agreed in time.",
+    "75": "Too many wrong tries.",
+  }[payment.response_code] ?? "Cancelled.",
   expired: "Nobody agreed in time.",
   reversed: "Undone.",
   declined: {
