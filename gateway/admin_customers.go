@@ -54,7 +54,7 @@ func (a *Admin) serveCustomer(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), actTime)
 	defer cancel()
 	answer, err := a.o.Customer(ctx, act)
-	a.o.Logger.Info("customer", "what", act.What, "customer", act.Customer, "device", act.Device, "payment", act.Payment, "reader", act.Reader, "error", err)
+	a.logAct(&act, answer, err)
 	switch {
 	case errors.Is(err, ErrNoSuch):
 		http.Error(w, err.Error(), http.StatusNotFound)
@@ -63,6 +63,42 @@ func (a *Admin) serveCustomer(w http.ResponseWriter, r *http.Request) {
 	default:
 		show(w, answer)
 	}
+}
+
+// ofCustomer is an answer that says whose what the act was about is, where the act did
+// not.
+type ofCustomer interface{ OfCustomer() string }
+
+// logAct writes down who was seen to and how; of a card its last four digits only.
+func (a *Admin) logAct(act *CustomerAct, answer any, err error) {
+	message := "the operator changed something of a customer"
+	switch act.What {
+	case "devices", "readers", "evidence":
+		message = "the operator looked at something of a customer"
+	}
+	if err != nil {
+		message = "the operator was refused something about a customer"
+	}
+	attrs := []any{"what", act.What}
+	add := func(name, value string) {
+		if value != "" {
+			attrs = append(attrs, name, value)
+		}
+	}
+	if x, ok := answer.(ofCustomer); ok && err == nil && act.Customer == "" {
+		add("customer", x.OfCustomer())
+	}
+	add("customer", act.Customer)
+	add("device", act.Device)
+	add("payment", act.Payment)
+	add("reader", act.Reader)
+	if !act.Card.IsZero() {
+		add("card", act.Card.Last4().String())
+	}
+	if err != nil {
+		add("error", err.Error())
+	}
+	a.o.Logger.Info(message, attrs...)
 }
 
 // AdminCustomer has the gateway behind the socket do something about a customer,

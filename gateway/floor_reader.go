@@ -32,7 +32,8 @@ type FloorCard struct {
 type FloorDisplay struct {
 	N       uint64    `json:"n"` // goes up with each change
 	Lines   [4]string `json:"lines"`
-	Card    int       `json:"card"` // index of the card in the slot; -1: none
+	Phase   string    `json:"phase"` // idle, code, enrols, card, card_sent, pin, pin_sent or over
+	Card    int       `json:"card"`  // index of the card in the slot; -1: none
 	Plugged bool      `json:"plugged"`
 	Key     bool      `json:"key"` // the key of a payment is in its memory
 }

@@ -217,8 +217,14 @@ func (p *phoneSide) enrolReader(c *fiber.Ctx, who phoneUser) error {
 	}
 	enrolled, reader, err := p.o.Service.EnrolReader(who.Session, body.Enrol)
 	switch {
-	case errors.Is(err, phones.ErrRefused), errors.Is(err, phones.ErrGone):
-		return &problem{code: problemReader, detail: "The code that was typed on it is not the one that is open for this customer, or that is over. Type it again, or ask for a new one."}
+	case errors.Is(err, phones.ErrRefused):
+		return &problem{code: problemReader, detail: "Another code was typed on it than the one that was given out. Type it again: the fifth wrong one makes the code void."}
+	case errors.Is(err, phones.ErrGone):
+		return &problem{code: problemReader, detail: "No code is open for this customer: none was given out, or it was used, is older than a day, or was typed wrong five times. Ask for a new one."}
+	case errors.Is(err, phones.ErrRevoked):
+		return &problem{code: problemReader, detail: "This reader was revoked, and no code lets its key in again. It needs a new key pair, with which it is another reader."}
+	case errors.Is(err, phones.ErrReader):
+		return &problem{code: problemReader, detail: "This reader's key cannot be enrolled, with any code: another customer has or had it. It needs a new key pair, with which it is another reader."}
 	case err != nil:
 		return p.readerFault(c, err)
 	}

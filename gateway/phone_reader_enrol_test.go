@@ -7,6 +7,7 @@ import (
 
 	"kessai"
 	"kessai/authz"
+	"kessai/customers"
 	"kessai/pos/tether"
 )
 
@@ -19,9 +20,21 @@ func (p *testPhone) enrol(key ed25519.PrivateKey, code string) (*tether.Enrol, [
 	return e, k, p.call("POST", "/phone/v1/readers", map[string]any{"enrol": raw64(body)})
 }
 
-func (f *readerFixture) invite() string {
+func (f *readerFixture) expectDetail(what string, a *httpAnswer, parts ...string) {
 	f.t.Helper()
-	code, _, err := f.store.InviteReader(f.keys, "suzuki", f.now())
+	detail, _ := a.body["detail"].(string)
+	for _, part := range parts {
+		if !strings.Contains(detail, part) {
+			f.t.Errorf("%s: %q does not say %q", what, detail, part)
+		}
+	}
+}
+
+func (f *readerFixture) invite() string { f.t.Helper(); return f.inviteTo("suzuki") }
+
+func (f *readerFixture) inviteTo(who customers.ID) string {
+	f.t.Helper()
+	code, _, err := f.store.InviteReader(f.keys, who, f.now())
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -63,6 +76,9 @@ func TestPhone_Reader_Enrolment(t *testing.T) {
 	f.expectGone("revoking it", p.call("DELETE", "/phone/v1/readers/"+r.id.String(), `{}`))
 	_, _, a = p.enrol(key, f.invite())
 	f.expect("a key that was revoked", a, 403, "reader_refused")
+	f.expectDetail("a key that was revoked", a, "revoked", "new key pair")
+	_, _, a = f.in("sato").enrol(key, f.inviteTo("sato"))
+	f.expectDetail("another's key", a, "new key pair")
 	f.expect("no message", p.call("POST", "/phone/v1/readers", map[string]any{"enrol": "AAAA"}), 422, "invalid_field")
 	f.expect("nothing", p.call("POST", "/phone/v1/readers", `{}`), 422, "invalid_field")
 
@@ -71,10 +87,12 @@ func TestPhone_Reader_Enrolment(t *testing.T) {
 		_, another, _ := ed25519.GenerateKey(nil)
 		_, _, a = p.enrol(another, strings.Repeat("9", 24))
 		f.expect("a wrong code", a, 403, "reader_refused")
+		f.expectDetail("a wrong code", a, "Type it again")
 	}
 	_, key, _ = ed25519.GenerateKey(nil)
 	_, _, a = p.enrol(key, code)
 	f.expect("the right one after five wrong ones", a, 403, "reader_refused")
+	f.expectDetail("the right one after five wrong ones", a, "Ask for a new one")
 	for range 10 {
 		f.reader("suzuki")
 	}

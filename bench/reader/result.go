@@ -49,11 +49,11 @@ var order = []string{"p256", "mlkem768-x25519", rsaName}
 func (r *Result) WriteTable(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "%d processors, medians of %d rounds\n\n", r.Settings.Workers, r.Settings.Rounds)
-	fmt.Fprintf(w, "way\tpayments a second\tissue and open a second\tissue\topen card\topen PIN\tdestroy\tby %s\n", rsaName)
+	fmt.Fprintf(w, "way\tpayments a second\tissue and open a second\tissue\topen card\topen PIN\tdestroy\tbeside %s\n", rsaName)
 	for _, name := range order {
 		m, ratio := r.Ways[name], ""
 		if v := r.Ratios[name]; v > 0 {
-			ratio = fmt.Sprintf("%.0f times", v)
+			ratio = fmt.Sprintf("%.0f ×", v)
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", name, rate(m.Sales), rate(m.IssueOpen),
 			bench.Microseconds(m.Issue), bench.Microseconds(m.Card), bench.Microseconds(m.PIN), bench.Microseconds(m.Destroy), ratio)

@@ -59,7 +59,8 @@ func benchCommand() *cobra.Command {
   kessai bench --rate 50000 --duration 30s --threshold 'p99<10ms' --threshold 'errors<1'
   kessai bench --peers --rounds 5 --json result.json --html result.html
   kessai bench --addr 127.0.0.1:8583 --conns 64 --window 32
-  kessai bench --scenario validity --threshold 'ratios.postgres>=200' --html validity.html`,
+  kessai bench --scenario validity --threshold 'ratios.postgres>=200' --html validity.html
+  kessai bench --scenario reader --rounds 7 --threshold 'p256.payments_per_s>=5000'`,
 		Long: `Starts a gateway of its own as a separate process, on a new folder with
 generated cards and terminals, asks it for payments from this process, and prints
 throughput, latency, the stages of the hot path against their budget, and whether
@@ -135,7 +136,7 @@ func (b *bencher) flags(cmd *cobra.Command) {
 	f.BoolVar(&b.budget, "budget", false, "fail when a stage's p50 or p99 is over configs/budget.yaml")
 	f.StringArrayVar(&b.gatewaySet, "gateway-set", nil, "`KEY=VALUE` setting for the gateway that is started; may be repeated")
 	f.BoolVar(&b.peers, "peers", false, "measure other programs in turn with this one, and give the ratios")
-	f.IntVar(&b.rounds, "rounds", 5, "with --peers: how often each is measured; medians count")
+	f.IntVar(&b.rounds, "rounds", 5, "with --peers, validity and reader: how often each is measured; medians count")
 }
 
 const maxBook = 100_000_000

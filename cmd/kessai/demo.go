@@ -108,7 +108,7 @@ func (d *demo) run(ctx context.Context, stdout, stderr io.Writer) error {
 			if err := reader.enrol(opened.phones); err != nil {
 				return storeError(data, err)
 			}
-			d.welcome(stdout, a)
+			d.welcome(stdout, a, data)
 			return d.announce(a, data)
 		},
 	})
@@ -125,7 +125,7 @@ func importSamples(ctx context.Context, s *stores) error {
 
 // welcome says where everything is, and gives two lines that can be run as they
 // stand, again and again.
-func (d *demo) welcome(w io.Writer, a addresses) {
+func (d *demo) welcome(w io.Writer, a addresses, data string) {
 	host := "http://" + a.HTTP
 	_, port, _ := net.SplitHostPort(a.HTTP)
 	fmt.Fprintf(w, `Kessai runs with sample data. Ctrl-C ends it.
@@ -136,6 +136,9 @@ Open the shop floor in a browser and buy a coffee with a phone:
 
 A till, a vending machine, and a customer's phone with a card reader stand there side
 by side: sign in on the phone, press Coffee at the till, and agree on the phone.
+Three wrong PINs in a row lock a card. This unlocks the one with chip:
+
+    echo 4242424242424242 | %[4]s card unlock --data %[6]s
 
 HTTP      %[1]s     API key %[3]s
 ISO 8583  %[2]s            iso87-ascii, length of two bytes
@@ -147,7 +150,7 @@ curl -sS %[1]s/v1/payments -H 'Authorization: Bearer %[3]s' -H 'Content-Type: ap
 %[4]s iso send --to %[2]s --fill 0=0200 2=4242424242424242 3=000000 4=450 14=2912 41=AOI00001 49=392
 
 metrics %[1]s/metrics   health %[1]s/readyz   API docs %[1]s/docs
-`, host, a.ISO[0], sampleKeys["AOI000000000001"], self(), port)
+`, host, a.ISO[0], sampleKeys["AOI000000000001"], self(), port, data)
 }
 
 // self gives what the reader has to type to run this binary again.

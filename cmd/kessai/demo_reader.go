@@ -42,7 +42,7 @@ func newDemoReader(data string) (*demoReader, error) {
 	for _, c := range []struct{ name, pin, text string }{
 		{"Suzuki's card, with chip", "1234", "4242424242424242 2912 chip"},
 		{"Suzuki's other card", "", "4012888888881881 2912"},
-		{"Sato's card", "", "5555555555554444 2912 chip"},
+		{"Sato's card", "5678", "5555555555554444 2912 chip"},
 		{"A card that has expired", "", "4000000000000069 2001"},
 	} {
 		card, err := sim.ParseReaderCard(c.text)
@@ -68,7 +68,7 @@ func (d *demoReader) floor() *gateway.FloorReader {
 			if v.Card {
 				card = int(d.in.Load())
 			}
-			return gateway.FloorDisplay{N: v.N, Lines: v.Display, Card: card, Plugged: v.Plugged, Key: v.Key}, v.Changed
+			return gateway.FloorDisplay{N: v.N, Lines: v.Display, Phase: v.Phase, Card: card, Plugged: v.Plugged, Key: v.Key}, v.Changed
 		},
 		Card: func(index int) {
 			if d.Remove(); index >= 0 {

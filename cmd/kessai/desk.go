@@ -6,8 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -180,7 +183,7 @@ func (d *desk) evidence(payment string) (any, error) {
 		return nil, fmt.Errorf("%w: there is no payment %s", gateway.ErrNoSuch, id)
 	}
 	if t.Agreed == 0 {
-		return nil, fmt.Errorf("%w: no customer approved %s on a phone, so there is no evidence", gateway.ErrNoSuch, id)
+		return nil, noEvidence(&t)
 	}
 	shown, err := d.engine.Sale(&t)
 	if err != nil {
@@ -217,6 +220,17 @@ func (d *desk) evidence(payment string) (any, error) {
 		Device: r.Device.ID, Name: r.Device.Name, Known: known, Time: r.Time, Recorded: recorded, Origin: r.Origin,
 		Checks: slices.Clone(r.Checks), Holds: r.Holds(), Missing: r.Missing,
 	}, err
+}
+
+// noEvidence says why nothing is kept of a payment that no customer approved.
+func noEvidence(t *ledger.Tx) error {
+	switch {
+	case t.Asks == kessai.AsksNobody:
+		return fmt.Errorf("%w: no customer was asked about %s, so there is no evidence", gateway.ErrNoSuch, t.ID)
+	case t.Status == ledger.Waiting:
+		return fmt.Errorf("%w: no customer approved %s yet, so nothing is kept", gateway.ErrNoSuch, t.ID)
+	}
+	return fmt.Errorf("%w: %s was not paid (%s, %s), so nothing is kept", gateway.ErrNoSuch, t.ID, t.Told, t.Told.Text())
 }
 
 // openDesk makes a desk of a data folder that no gateway runs on.
@@ -271,6 +285,11 @@ func (l *loaded) ask(ctx context.Context, log *slog.Logger, a gateway.CustomerAc
 }
 
 func askOffline(ctx context.Context, c *Config, log *slog.Logger, a gateway.CustomerAct) (json.RawMessage, error) {
+	// Opening makes what is not there, and nothing about a customer begins a folder.
+	if _, err := os.Stat(filepath.Join(c.Data, "book")); errors.Is(err, fs.ErrNotExist) {
+		return nil, &exitError{exitConfig, "there is no gateway's data in " + c.Data, "it has no book",
+			"give the data folder of a gateway with --data, or fill a new one with kessai import"}
+	}
 	d, closeAll, err := openDesk(c, log)
 	if err != nil {
 		return nil, err

@@ -38,6 +38,10 @@ type (
 	}
 )
 
+// OfCustomer is for the log: whose reader or card it was, the caller did not say.
+func (a readerAnswer) OfCustomer() string { return a.Customer }
+func (a cardAnswer) OfCustomer() string   { return a.Customer }
+
 func answerReader(x phones.Reader) readerAnswer {
 	return readerAnswer{x.ID.String(), x.Name, string(x.Customer), x.Added, x.Seen, x.Revoked}
 }

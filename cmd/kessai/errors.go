@@ -6,7 +6,10 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"regexp"
 	"syscall"
+
+	"github.com/spf13/cobra"
 
 	"kessai/authz/ledger"
 	"kessai/merchants"
@@ -39,19 +42,27 @@ func fail(what string, why error, next string) error {
 
 func usage(what, why, next string) error { return &exitError{exitUsage, what, why, next} }
 
-// report prints an error and gives the exit code. Errors that are no exitError
-// come from cobra, which speaks up only about how a command was called.
-func report(w io.Writer, err error) int {
+// report prints an error of a command and gives the exit code. Errors that are no
+// exitError come from cobra, which speaks up only about how the command was called.
+func report(w io.Writer, cmd *cobra.Command, err error) int {
 	if err == nil {
 		return exitFine
 	}
 	e, ok := errors.AsType[*exitError](err)
 	if !ok {
-		e = &exitError{exitUsage, "the command line is not understood", err.Error(), "see kessai --help"}
+		why := cardNumbers.ReplaceAllString(err.Error(), "****$1")
+		if !cmd.HasSubCommands() {
+			why += "; the command is " + cmd.UseLine()
+		}
+		e = &exitError{exitUsage, "the command line is not understood", why, "see " + cmd.CommandPath() + " --help"}
 	}
 	fmt.Fprintf(w, "error: %s\n  why: %s\n next: %s\n", e.what, e.why, e.next)
 	return e.code
 }
+
+// cardNumbers finds what may be a card number in cobra's errors, which repeat what was
+// typed: somebody may take a card number for an argument.
+var cardNumbers = regexp.MustCompile(`\d(?:[ -]?\d){7,14}[ -]?(\d{4})`)
 
 // storeError says why the book or the registry would not open.
 func storeError(dir string, err error) error {

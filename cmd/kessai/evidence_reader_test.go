@@ -141,8 +141,12 @@ func TestEvidenceOfACardReader(t *testing.T) {
 	expect(verifyEvidence(t, 0, data, id), named+"in use$")
 
 	for _, want := range []string{"55", "55", "75"} {
-		if _, told := buyWithReader(t, base, phone, reader, "9999"); told != want {
+		unpaid, told := buyWithReader(t, base, phone, reader, "9999")
+		if told != want {
 			t.Errorf("a wrong PIN is answered %q, want %s", told, want)
+		}
+		if out := verifyEvidence(t, 1, data, unpaid); !strings.Contains(out, unpaid+" was not paid ("+want+", ") {
+			t.Errorf("evidence of a payment that was not paid: %s", out)
 		}
 	}
 	if out := operator(t, "4242424242424242", "card", "unlock", "--data", data); out != "unlocked: ****4242 of 1234567890; wrong PINs until now: 3\n" {

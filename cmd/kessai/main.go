@@ -26,7 +26,8 @@ func Main() int {
 	defer stop()
 	root := newRoot()
 	root.SetArgs(os.Args[1:])
-	return report(os.Stderr, root.ExecuteContext(ctx))
+	cmd, err := root.ExecuteContextC(ctx)
+	return report(os.Stderr, cmd, err)
 }
 
 // untilSignal gives a context that SIGINT or SIGTERM ends. A second signal ends

@@ -53,7 +53,9 @@ func readerListCommand() *cobra.Command {
 		Use:     "list CUSTOMER",
 		Short:   "List a customer's card readers",
 		Example: `  kessai reader list --data kessai-data 1234567890`,
-		Args:    cobra.ExactArgs(1),
+		Long: `Lists those that were revoked, too. When a reader was last used is written down every
+five minutes at most, so it may be a little later than what is shown.`,
+		Args: cobra.ExactArgs(1),
 	}, "list the customer's card readers", about("readers"), func(w io.Writer, id string, a readersAnswer) {
 		if len(a.Readers) == 0 {
 			fmt.Fprintf(w, "%s (%s): no card reader is enrolled (kessai reader invite)\n", a.Name, id)
@@ -84,7 +86,8 @@ func readerRevokeCommand() *cobra.Command {
 		Example: `  kessai reader revoke --data kessai-data 0f1e2d3c4b5a6978`,
 		Long: `Revokes a card reader, named as kessai reader list names it. A payment that it is used
 for ends with its next message. A reader that was revoked stays so: to use it again, have it
-make itself another key, and enrol it as another reader.`,
+make itself another key, and enrol it as another reader (kessai sim reader: with another file of
+--state).`,
 		Args: cobra.ExactArgs(1),
 	}, "revoke the card reader", func(args []string) (gateway.CustomerAct, error) {
 		return gateway.CustomerAct{What: "reader_revoke", Reader: args[0]}, nil

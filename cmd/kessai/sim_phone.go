@@ -41,7 +41,8 @@ func simPhoneCommand() *cobra.Command {
   echo aoi-1234 | kessai sim phone --customer 1234567890 --reader 127.0.0.1:8593 --yes --once`,
 		Long: `Signs in, shows what waits for the customer, and asks whether to agree. A payment
 that asks for the card reader is taken to its end with the reader at --reader (kessai
-sim reader); any other is agreed to with the password.
+sim reader); any other is agreed to with the password. At its end it takes its device off the
+customer's list again.
 
 The password is asked for, or comes from --password-file, or is the first line of
 standard input; the answers (y or n) are the lines after it.`,
@@ -53,7 +54,7 @@ standard input; the answers (y or n) are the lines after it.`,
 	f.StringVar(&s.reader, "reader", "", "`ADDRESS` of the card reader that hangs on the phone")
 	f.StringVar(&s.passwordFile, "password-file", "", "`FILE` with the customer's password")
 	f.BoolVar(&s.yes, "yes", false, "agree to everything without asking")
-	f.BoolVar(&s.once, "once", false, "end after one payment, with exit code 1 if nothing was paid")
+	f.BoolVar(&s.once, "once", false, "end after one payment, with exit code 1 if nothing was paid; with --enrol, as soon as the reader is enrolled")
 	f.BoolVar(&s.enrol, "enrol", false, "first enrol the reader as the customer's, with the code of kessai reader invite")
 	cmd.RunE = action("be a phone", func(cmd *cobra.Command, _ []string) (err error) {
 		if s.customer == "" || s.enrol && s.reader == "" {
@@ -82,6 +83,9 @@ func (s *simPhone) readPassword(cmd *cobra.Command) (kessai.Secret, error) {
 		return readPassword(cmd) // without an echo
 	}
 	line, err := s.in.ReadString('\n')
+	if line == "" {
+		return "", usage("there is no password", "standard input is empty, and there is no --password-file", "give the password as the first line of standard input, or in a file with --password-file")
+	}
 	if errors.Is(err, io.EOF) {
 		err = nil
 	}
@@ -96,11 +100,9 @@ func (s *simPhone) run(ctx context.Context) (err error) {
 		return err
 	}
 	if err := s.SignIn(ctx, s.password.Reveal()); err != nil {
-		if broken, ok := errors.AsType[*url.Error](err); ok {
-			return &exitError{exitConnect, "the gateway at " + s.gateway + " does not answer", plainNet(broken.Err), "start it, or name another one with --gateway"}
-		}
-		return fail("customer "+s.customer+" cannot sign in at "+s.gateway, err, "see to the customer's number and password (kessai customer devices)")
+		return s.notSignedIn(err)
 	}
+	defer s.leave(ctx)
 	fmt.Fprintf(s.out, "signed in as %s\n", s.customer)
 	if s.reader != "" {
 		if err := s.plugIn(ctx); err != nil {
@@ -114,8 +116,34 @@ func (s *simPhone) run(ctx context.Context) (err error) {
 			return fail("the reader is not enrolled", err, "ask for a new code with kessai reader invite "+s.customer+", and type it on the reader")
 		}
 		fmt.Fprintf(s.out, "enrolled reader %s (%s)\n", r.ID, r.Name)
+		if s.once {
+			return nil
+		}
 	}
+	s.Agreed = func() { fmt.Fprintln(s.out, "approved: put the card into the reader") }
 	return s.watch(ctx)
+}
+
+// notSignedIn says why the phone cannot sign in. A gateway tells a stranger only that.
+func (s *simPhone) notSignedIn(err error) error {
+	if broken, ok := errors.AsType[*url.Error](err); ok {
+		return &exitError{exitConnect, "the gateway at " + s.gateway + " does not answer", plainNet(broken.Err), "start it, or name another one with --gateway"}
+	}
+	next := "see to the customer's number and password"
+	if p, ok := errors.AsType[*sim.Problem](err); ok && p.Status == http.StatusTooManyRequests {
+		next = "remove phones that are not used: kessai customer devices " + s.customer + " lists them, kessai customer revoke removes one; or wait two minutes"
+	}
+	return fail("customer "+s.customer+" cannot sign in at "+s.gateway, err, next)
+}
+
+// leave takes the device off the customer's list, which has room for a few; also after
+// Ctrl-C, when the context is over.
+func (s *simPhone) leave(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if err := s.Remove(ctx); err != nil {
+		fmt.Fprintf(s.out, "the device %s stays on the customer's list (%v): kessai customer revoke %s %s removes it\n", s.Device, err, s.customer, s.Device)
+	}
 }
 
 // plugIn plugs the reader in.
@@ -151,15 +179,12 @@ func (s *simPhone) watch(ctx context.Context) error {
 			w := &waiting[i]
 			if id := w.Sale.ID.String(); !seen[id] {
 				seen[id] = true
-				paid, err := s.decide(ctx, w)
+				end, err := s.decide(ctx, w)
 				if err != nil {
 					fmt.Fprintf(s.out, "%v\n", err)
 				}
-				if s.once && !paid {
-					return fail("the payment did not come about", errors.New("see the lines above"), "ask for it again")
-				}
 				if s.once {
-					return nil
+					return s.paid(&end)
 				}
 			}
 		}
@@ -171,36 +196,56 @@ func (s *simPhone) watch(ctx context.Context) error {
 	}
 }
 
-// decide shows a payment, and agrees or refuses as the customer says.
-func (s *simPhone) decide(ctx context.Context, w *sim.PhoneSale) (paid bool, err error) {
+// paid says how one payment ended.
+func (s *simPhone) paid(end *sim.PhoneSale) error {
+	if end.ApprovalCode != "" {
+		return nil
+	}
+	next := "ask for it again"
+	switch {
+	case end.Told.Code == "75":
+		next = "unlock the card with kessai card unlock, and ask for it again"
+	case end.Status == "waiting":
+		next = "put right what it says, and start the phone again: the payment still waits"
+	}
+	return fail("the payment did not come about", errors.New("see the lines above"), next)
+}
+
+// decide shows a payment, agrees or refuses as the customer says, and gives what is known
+// of it then.
+func (s *simPhone) decide(ctx context.Context, w *sim.PhoneSale) (end sim.PhoneSale, err error) {
 	fmt.Fprintf(s.out, "%s asks for %s (number %s)\n", w.Sale.Shop, w.Sale.Total, w.Number)
 	for _, it := range w.Sale.Items {
 		fmt.Fprintf(s.out, "  %d x %s\n", it.Quantity, it.Name)
 	}
 	if !s.agreed(ctx) {
-		_, err := s.Cancel(ctx, w.Sale.ID.String())
+		out, err := s.Cancel(ctx, w.Sale.ID.String())
 		fmt.Fprintln(s.out, "refused")
-		return false, err
+		return out.Sale, err
 	}
-	var end sim.PhoneSale
 	if w.Confirm == "reader" {
-		fmt.Fprintln(s.out, "approved: put the card into the reader")
 		step, rerr := s.withReader(ctx, w)
 		end, err = step.Sale, rerr
 	} else {
 		out, aerr := s.Approve(ctx, w, s.password.Reveal())
 		end, err = out.Sale, aerr
 	}
+	if err != nil { // how it stands, only the gateway knows now
+		if now, serr := s.Sale(ctx, w.Sale.ID.String()); serr == nil {
+			end = now
+		}
+	}
 	switch {
 	case end.ApprovalCode != "":
 		fmt.Fprintf(s.out, "paid %s, approval code %s\n", end.Sale.Total, end.ApprovalCode)
-		return true, err
+	case end.Status == "waiting":
+		fmt.Fprintln(s.out, "not paid; the payment still waits")
 	case end.Told.Code != "":
 		fmt.Fprintf(s.out, "not paid: %s %s\n", end.Told.Code, end.Told.Text)
 	default:
 		fmt.Fprintln(s.out, "not paid")
 	}
-	return false, err
+	return end, err
 }
 
 // withReader takes a payment to its end with the reader, which is plugged in again

@@ -52,19 +52,20 @@ standard output, and does what standard input says, a line at a time:
   insert NUMBER YYMM [chip]   puts a card into the slot; its track 2 is taken as well
   remove                      pulls it out
   keys KEYS                   presses keys: 0 to 9, < clears, X cancels, E is OK
-  enrol CODE                  types the code of kessai reader invite, once it is asked for
+  enrol CODE                  types the 24 digits of kessai reader invite, once asked for
   wait PHASE                  goes on when the reader is idle, code, enrols, card,
                               card_sent, pin, pin_sent or over
   quit                        switches the reader off, as Ctrl-C does
 
-The state file holds the reader's own key. Whoever has it can pretend to be this reader.`,
+The state file holds the reader's name and its own key. Whoever has it can pretend to be
+this reader. Another --state file makes another reader.`,
 		Args: cobra.NoArgs,
 	}
 	f := cmd.Flags()
 	f.StringVar(&s.listen, "listen", "127.0.0.1:8593", "`ADDRESS` at which the phone's cable is plugged in; port 0 takes any free port")
 	f.StringVar(&s.state, "state", "kessai-reader.json", "`FILE` with the reader's key and the gateway that it is enrolled with; made if it is not there")
 	f.StringVar(&s.ready, "ready", "", "once a phone can be plugged in, write the address to `FILE` as JSON")
-	f.StringVar(&s.name, "name", "Simulated reader", "what people call it: `TEXT` of at most 32 bytes")
+	f.StringVar(&s.name, "name", "", "what people call it: `TEXT` of at most 32 bytes, kept in the state file (at first \"Simulated reader\")")
 	cmd.RunE = action("be a card reader", func(cmd *cobra.Command, _ []string) error {
 		s.out = cmd.OutOrStdout()
 		return s.run(cmd.Context(), cmd.InOrStdin())
@@ -190,8 +191,15 @@ func (s *simReader) do(ctx context.Context, text string) error {
 	case "remove":
 		s.Remove()
 	case "keys":
+		if strings.Trim(rest, "0123456789<XE") != "" || rest == "" {
+			return errors.New("the keys are 0 to 9, < (clear), X (cancel) and E (OK), without spaces; none was pressed")
+		}
 		s.Type(rest)
 	case "enrol":
+		rest = strings.NewReplacer(" ", "", "-", "").Replace(rest)
+		if len(rest) != 24 || strings.Trim(rest, "0123456789") != "" {
+			return errors.New("a code has 24 digits: kessai reader invite prints it; nothing was typed")
+		}
 		if err := s.await(ctx, "code"); err != nil {
 			return err
 		}

@@ -62,7 +62,7 @@ var errWrongCode = fmt.Errorf("%w: the code is not the one that was given out", 
 // gives the answer for it (pos/tether). A code is good for one reader, and the reader
 // shows with it that it was the customer who typed it there. Errors: ErrMalformed;
 // ErrGone where no code is open; ErrRefused where the code was wrong, which is counted:
-// the fifth ends it; ErrReader where the reader was revoked or is another customer's,
+// the fifth ends it; ErrRevoked, and ErrReader where the reader is another customer's, both
 // after the right code only; ErrFull. The message that used a code gets the same
 // answer again while the code would be open: the first may not have arrived.
 func (s *Service) EnrolReader(in Session, message []byte) (enrolled []byte, added Reader, err error) {

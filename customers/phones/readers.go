@@ -21,6 +21,9 @@ const (
 // customer's. It is one error, so that nobody finds out whose a reader is.
 var ErrReader = errors.New("no such card reader, or not one that may be used: enrol another")
 
+// ErrRevoked: the customer's own card reader was revoked. It is an ErrReader, too.
+var ErrRevoked = fmt.Errorf("%w: this one was revoked, and its key stays so", ErrReader)
+
 // Reader is a card reader that hangs on a customer's phone. It proves itself with
 // a key that never leaves it.
 type Reader struct {
@@ -96,8 +99,8 @@ func (s *Store) Reader(id kessai.ReaderID) (Reader, error) {
 }
 
 // AddReader adds a card reader to its customer's, whatever it may have proved. One
-// that the customer has already gets its name anew. Errors: ErrReader where it was
-// revoked, or is another customer's; ErrFull.
+// that the customer has already gets its name anew. Errors: ErrRevoked; ErrReader where
+// it is another customer's; ErrFull.
 func (s *Store) AddReader(x Reader) error {
 	s.adding.Lock()
 	defer s.adding.Unlock()
@@ -116,7 +119,10 @@ func (s *Store) addReader(r *record, x *Reader) error {
 		return ErrReader
 	}
 	if y := r.reader(x.ID); y != nil {
-		if !y.Revoked.IsZero() || !y.Key.Equal(x.Key) {
+		if !y.Revoked.IsZero() {
+			return ErrRevoked
+		}
+		if !y.Key.Equal(x.Key) {
 			return ErrReader
 		}
 		y.Name = x.Name

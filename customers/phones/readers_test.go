@@ -180,7 +180,7 @@ func TestR_ReadersThatAreRefused(t *testing.T) {
 	p, q := h.phone(t, "suzuki", "aoi-1234").mustSignIn(), h.phone(t, "sato", "umi-5678").mustSignIn()
 	x := p.enrolled(newTestReader(t))
 	theirs, _, _ := x.enrol(h.inviteReader(t, "sato"))
-	if _, _, err := h.EnrolReader(q.in, theirs); !errors.Is(err, ErrReader) {
+	if _, _, err := h.EnrolReader(q.in, theirs); !errors.Is(err, ErrReader) || errors.Is(err, ErrRevoked) {
 		t.Errorf("another's reader: %v", err)
 	}
 	if err := h.store.RevokeReader("sato", x.id, h.now); !errors.Is(err, ErrGone) {
@@ -197,6 +197,13 @@ func TestR_ReadersThatAreRefused(t *testing.T) {
 		if _, _, err := h.EnrolReader(who.in, again); err == nil || errors.Is(err, ErrRefused) && who == p {
 			t.Errorf("a revoked reader of %s: %v", who.customer, err)
 		}
+	}
+	if _, _, err := h.EnrolReader(p.in, again); !errors.Is(err, ErrRevoked) {
+		t.Errorf("its customer is told %v", err)
+	}
+	theirs, _, _ = x.enrol(h.inviteReader(t, "sato"))
+	if _, _, err := h.EnrolReader(q.in, theirs); !errors.Is(err, ErrReader) || errors.Is(err, ErrRevoked) {
+		t.Errorf("another customer is told %v", err)
 	}
 	if kept, err := h.store.Reader(x.id); err != nil || !kept.Revoked.Equal(h.now) {
 		t.Errorf("%+v, %v", kept, err)

@@ -17,7 +17,14 @@ type Problem struct {
 }
 
 func (p *Problem) Error() string {
-	return fmt.Sprintf("the gateway answers %d %s: %s", p.Status, p.Code, p.Detail)
+	said := fmt.Sprintf("the gateway answers %d", p.Status)
+	if p.Code != "" {
+		said += " " + p.Code
+	}
+	if p.Detail != "" { // a stranger is not told why
+		said += ": " + p.Detail
+	}
+	return said
 }
 
 // maxAnswer is the longest answer that is read, in bytes.

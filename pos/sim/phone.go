@@ -29,6 +29,7 @@ type Phone struct {
 	Customer string // who signs in
 	Name     string // of the device
 	Device   string // its number, once it is signed in
+	Agreed   func() // is called when the gateway has taken the yes to a payment with the reader; nil: nothing is
 
 	base string
 	http *http.Client
@@ -103,6 +104,12 @@ func (p *Phone) SignIn(ctx context.Context, password string) error {
 	}
 	p.Device = answer.Device.ID
 	return valid(answer.ServerFinal)
+}
+
+// Remove has the gateway forget this phone, as a customer does with one that they give
+// away: a customer has room for a few.
+func (p *Phone) Remove(ctx context.Context) error {
+	return p.ask(ctx, "DELETE", "/phone/v1/devices/"+url.PathEscape(p.Device), struct{}{}, nil)
 }
 
 // Sales gives what waits for the customer.

@@ -31,6 +31,9 @@ func (p *Phone) ApproveWithReader(ctx context.Context, shown *PhoneSale) (Reader
 	if err != nil {
 		return s, err
 	}
+	if p.Agreed != nil && s.Step != "ended" {
+		p.Agreed()
+	}
 	for offered := false; s.Step != "ended"; {
 		step := s.Step
 		next, err := p.readerStep(ctx, l, &s, &offered)

@@ -155,7 +155,7 @@ func (p *Phone) EnrolReader(ctx context.Context) (PhoneReader, error) {
 		return answer.Reader, err
 	}
 	if err := p.ask(ctx, http.MethodPost, "/phone/v1/readers", map[string]string{"enrol": b64(f.Body)}, &answer); err != nil {
-		l.tell(ctx, kessai.SecurityViolation, false)
+		l.tell(ctx, kessai.CustomerCancellation, false) // it waits for an answer that does not come
 		return answer.Reader, err
 	}
 	body, err := fromB64(answer.Enrolled)

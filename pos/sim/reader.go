@@ -41,8 +41,8 @@ type Reader struct {
 
 // ReaderOptions says what a reader is like.
 type ReaderOptions struct {
-	Name  string // for people, at most 32 bytes. Default "Simulated reader"
-	State string // file that keeps its key and whom it is enrolled with; empty: memory alone
+	Name  string // for people, at most 32 bytes. Default: what the file says, or "Simulated reader"
+	State string // file that keeps its name, its key and whom it is enrolled with; empty: memory alone
 }
 
 // phase is what a reader is doing.
@@ -96,13 +96,17 @@ var ErrReplaced = errors.New("another line was plugged into the reader")
 
 // NewReader makes a reader, or switches on the one whose state is in the file.
 func NewReader(o ReaderOptions) (*Reader, error) {
-	o.Name = cmp.Or(o.Name, "Simulated reader")
 	r := &Reader{o: o, changed: make(chan struct{})}
 	if err := r.keep.load(o.State); err != nil {
 		return nil, err
 	}
+	r.o.Name = cmp.Or(o.Name, r.keep.name, "Simulated reader")
 	if _, err := r.who().Encode(); err != nil {
 		return nil, fmt.Errorf("a reader's name has 1 to %d bytes of UTF-8 without control characters", tether.MaxName)
+	}
+	if r.keep.name != r.o.Name { // it is new, or is called something else
+		r.keep.name = r.o.Name
+		return r, r.keep.save(o.State)
 	}
 	return r, nil
 }

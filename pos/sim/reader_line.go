@@ -267,7 +267,10 @@ func (r *Reader) ended(body []byte) {
 	}
 	if r.sale != nil || r.busy() {
 		first, second := r.undone(), readerWords[end.Code]
-		if end.Settled {
+		switch {
+		case r.now == phaseEnrols: // whatever the code: only the gateway could say more, and says nothing
+			second = "Check the code"
+		case end.Settled:
 			first, second = "Paid", "Thank you"
 		}
 		r.end(first, second)

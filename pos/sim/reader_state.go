@@ -10,20 +10,22 @@ import (
 	"path/filepath"
 )
 
-// readerState is what a reader keeps when it is switched off: its own key, and the
-// gateway that it trusts. Nothing of a card or a payment.
+// readerState is what a reader keeps when it is switched off: its name, its own key, and
+// the gateway that it trusts. Nothing of a card or a payment.
 type readerState struct {
+	name    string
 	key     ed25519.PrivateKey
 	gateway ed25519.PublicKey // nil: it is not enrolled
 }
 
 // readerFile is the form of the file.
 type readerFile struct {
+	Name    string `json:"name,omitempty"`
 	Seed    []byte `json:"seed"` // of the reader's key (RFC 8032)
 	Gateway []byte `json:"gateway,omitempty"`
 }
 
-// load reads the file, or makes a new key and the file with it.
+// load reads the file, or makes a new key.
 func (s *readerState) load(path string) error {
 	if path != "" {
 		b, err := os.ReadFile(path)
@@ -39,7 +41,7 @@ func (s *readerState) load(path string) error {
 		return err
 	}
 	s.key = key
-	return s.save(path)
+	return nil
 }
 
 func (s *readerState) parse(path string, b []byte) error {
@@ -48,7 +50,7 @@ func (s *readerState) parse(path string, b []byte) error {
 		len(f.Gateway) != 0 && len(f.Gateway) != ed25519.PublicKeySize {
 		return fmt.Errorf("%s is not the state of a card reader", path)
 	}
-	s.key = ed25519.NewKeyFromSeed(f.Seed)
+	s.name, s.key = f.Name, ed25519.NewKeyFromSeed(f.Seed)
 	if len(f.Gateway) > 0 {
 		s.gateway = f.Gateway
 	}
@@ -75,7 +77,7 @@ func (s *readerState) save(path string) error {
 	if path == "" {
 		return nil
 	}
-	b, err := json.Marshal(readerFile{Seed: s.key.Seed(), Gateway: s.gateway})
+	b, err := json.Marshal(readerFile{Name: s.name, Seed: s.key.Seed(), Gateway: s.gateway})
 	if err != nil {
 		return err
 	}

@@ -284,6 +284,14 @@ func TestReaderIsEnrolled(t *testing.T) {
 			e.fault(tether.FaultEnrol)
 			e.shows("Not enrolled")
 		}
+		e.say(tether.PhoneEnrol, nil) // the gateway refuses
+		synctest.Wait()
+		r.Type(code + "E")
+		e.hear(tether.ReaderEnrol)
+		refused, _ := (&tether.End{Code: kessai.CustomerCancellation}).Encode()
+		e.say(tether.PhoneEnd, refused)
+		e.hear(tether.ReaderEnded)
+		e.shows("Not enrolled", "Check the code")
 		e.say(tether.PhoneEnrol, nil)
 		e.shows("Type the code")
 		r.Type(code[:23] + "E") // one digit is missing
@@ -311,6 +319,9 @@ func TestReaderIsEnrolled(t *testing.T) {
 	again, err := NewReader(ReaderOptions{State: path})
 	if err != nil || again.ID() != r.ID() || !again.Enrolled() {
 		t.Errorf("switched on again, it is %v, enrolled %v, %v", again, again.Enrolled(), err)
+	}
+	if name := again.who().Name; name != "Suzuki's" {
+		t.Errorf("switched on again, it is called %q", name)
 	}
 	if err := os.WriteFile(path, []byte(`{"seed":"AAAA"}`), 0o600); err != nil {
 		t.Fatal(err)

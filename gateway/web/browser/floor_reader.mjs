@@ -45,8 +45,10 @@ export const readerScenes = ({ visit, signIn, look, says, good, next, ended, sta
       await agree(page, phone);
       for (const want of ["Kissaten Aoi", "450 JPY"]) await shows(page, want);
       await says(page, "#reader-key", "holds the key");
+      await says(page, "#hint", "Press a card");
       await insert(page, "with chip");
       await shows(page, "PIN:");
+      await says(page, "#hint", "Type 1234");
       await look(page, "reader-pin");
       await type(page, "12");
       await page.locator("#pad .key-3").focus(); // a keyboard types on it too
@@ -54,6 +56,7 @@ export const readerScenes = ({ visit, signIn, look, says, good, next, ended, sta
       await shows(page, "PIN: ****");
       await type(page, "E");
       await shows(page, "Thank you");
+      await says(page, "#hint", "take it out");
       await page.locator("#printer .paper").waitFor();
       await says(page, "#till-said.good", "Paid");
       await ended(phone, "check");

@@ -182,7 +182,8 @@ const scenes = {
     await context.close();
   },
 
-  // The shop takes its sale back while the customer looks at it.
+  // The shop takes its sale back while the customer looks at it, and asks for another
+  // before they have left the first.
   async reversed() {
     const { context, page } = await phone("reversed");
     const sale = await ask(customers.reversed);
@@ -190,6 +191,20 @@ const scenes = {
     await shop(`/${sale.id}/cancel`, {});
     await page.waitForSelector(".outcome");
     check(!(await page.isVisible("#password")), "a payment that the shop took back can be approved");
+    check(!(await page.isVisible(".strip")), "a payment that is over is said to be waiting");
+    const next = await ask(customers.reversed, { items: [coffee] });
+    await page.waitForSelector(".strip a");
+    await look(page, "over-and-waiting", pictures, ".outcome");
+    await page.evaluate(() => scrollTo(0, document.body.scrollHeight));
+    check(await page.evaluate(() => {
+      const { top, bottom } = document.querySelector(".strip a").getBoundingClientRect();
+      return scrollY > 0 && top >= 0 && bottom <= innerHeight;
+    }), "below the outcome of one payment, the next one is out of sight");
+    await page.click(".strip a");
+    await page.waitForSelector(".slip .match");
+    check((await page.locator(".match dd").innerText()) === next.number, "another payment is shown than the one that waits");
+    await page.click("form .quiet");
+    await ended(page, "cross");
     await context.close();
   },
 
@@ -252,7 +267,8 @@ const scenes = {
     await ended(page, "check");
     await stands(sales[1].id, "approved");
     await stands(sales[0].id, "waiting");
-    await page.click(".outcome a.main");
+    await page.waitForFunction(() => /2/.test(document.querySelector(".strip a")?.textContent));
+    await page.click(".strip a");
     await page.waitForSelector(".card");
     check((await page.locator(".card").count()) === 2, "the payment that was approved still waits");
     await context.close();

@@ -65,6 +65,7 @@ export function readerScenes({ settings, phone, ask, stands, ended, kept }) {
       await page.click("button:has(.icon-reader)");
       await device.enter(code.replace(/.$/, (d) => String((Number(d) + 1) % 10)));
       await page.waitForSelector(".trouble:not([hidden])");
+      check(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "a wrong code makes the page wider than the screen");
       await page.click("button:has(.icon-reader)");
       await device.reached("code");
       await device.enter(code);

@@ -43,7 +43,7 @@ $("rates").textContent = floor.rates_of;
 new Till(floor.shops.find((s) => !s.vending), hold, floor);
 new Machine(floor.shops.find((s) => s.vending), hold);
 if (floor.reader) {
-  $("reader").hidden = false;
+  $("reader").hidden = $("how-reader").hidden = false;
   new Reader(floor.reader);
 }
 document.documentElement.dataset.ready = "yes";

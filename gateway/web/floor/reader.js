@@ -49,9 +49,23 @@ export class Reader {
     }
   }
 
-  show({ n, lines, card, plugged, key }) {
+  // hint says what to do next. Nobody but the terminal has the data folder's name.
+  hint(phase, card, lines) {
+    if (lines.includes("Too many wrong PINs")) return "This card is locked. The terminal in which the demo runs shows how to unlock it.";
+    switch (phase) {
+      case "code": return "Type the code of kessai reader invite, then OK.";
+      case "card": return "Press a card to put it in.";
+      case "pin": return `Type ${this.cards[card]?.pin || "the PIN"}, then OK.`;
+      case "enrols": case "card_sent": case "pin_sent": return "The gateway looks at it.";
+    }
+    if (card < 0) return "Choose the card reader at the till, then agree on the phone.";
+    return phase === "over" ? "Press the card again to take it out." : "This card is used for the next payment. Press it again to take it out.";
+  }
+
+  show({ n, lines, phase, card, plugged, key }) {
     this.#n = n;
     this.#card = card;
+    $("hint").textContent = this.hint(phase, card, lines);
     $("lines").replaceChildren(...lines.map((line) => make("span", {}, line || "\u00a0")));
     $("slot").textContent = card < 0 ? "" : this.cards[card].name;
     $("slot").classList.toggle("full", card >= 0);

@@ -144,13 +144,13 @@ export const words = (payment) => ({
   cancelled: {
     "04": "The card is not good.", "14": "The card is not good.", "41": "The card is not good.", "43": "The card is not good.",
     "51": "The account does not cover it.", "54": "The card has expired.", "55": "Wrong PIN.", "57": "The card is not allowed to do this.",
-    "61": "Over the card's limit.", "63": "The card reader could not be trusted.", "65": "Over the card's limit.", "68": "Nobody agreed in time.",
+    "61": "Over the card's limit.", "63": "The card reader could not be trusted.", "65": "The card was used too often for one day.", "68": "Nobody agreed in time.",
     "75": "Too many wrong tries.",
   }[payment.response_code] ?? "Cancelled.",
   expired: "Nobody agreed in time.",
   reversed: "Undone.",
   declined: {
     "05": "This customer cannot be asked: nobody is signed in with a phone.", "51": "The account does not cover it.",
-    "65": "The customer was asked too often. Wait a few minutes.", "12": "There is no exchange rate for the customer's account.",
+    "65": "The customer was asked too often, or has another payment open. Wait a few minutes.", "12": "There is no exchange rate for the customer's account.",
   }[payment.response_code] ?? "Declined.",
 })[payment.status] ?? payment.response_text;

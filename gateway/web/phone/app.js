@@ -129,17 +129,19 @@ function wear() {
   else document.documentElement.dataset.look = look;
 }
 
-// notice tells, above any view but the list and the payment itself, that somebody
-// waits or that nothing can be heard.
+// notice tells, above any view but the list and a payment that is not over, that
+// somebody waits or that nothing can be heard.
 let offline = false;
 function notice() {
   const place = document.getElementById("notice");
   if (!place || !session) return;
-  const n = sales.waiting().length;
-  const busy = /^(#\/?(pay\/.*)?|#invite=.*)?$/.test(location.hash);
+  const list = sales.waiting().filter((s) => location.hash !== "#/pay/" + s.sale.id);
+  const n = list.length;
+  const over = document.querySelector(".pay > .outcome:not(.reading)");
+  const busy = !over && /^(#\/?(pay\/.*)?|#invite=.*)?$/.test(location.hash);
   const news = [
     offline && h("p.strip.off", {}, t("offline_now")),
-    n > 0 && !busy && h("p.strip", {}, h("a", { href: n === 1 ? "#/pay/" + sales.waiting()[0].sale.id : "#/" }, t("waiting_n", { n }), icon("next"))),
+    n > 0 && !busy && h("p.strip", {}, h("a", { href: n === 1 ? "#/pay/" + list[0].sale.id : "#/" }, t("waiting_n", { n }), icon("next"))),
   ].filter(Boolean);
   place.replaceChildren(...news);
   place.hidden = !news.length;

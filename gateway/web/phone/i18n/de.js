@@ -79,7 +79,7 @@ export default {
   readers_list: "Meine Leser", readers_none: "Noch kein Leser.", reader_question: "{name} entfernen? Damit kann dann nicht mehr bezahlt werden.", reader_add: "Leser hinzufügen",
   reader_how_code: "Fragen Sie dort, wo Sie Ihre Kundennummer bekommen haben, nach einem Code für Leser: 24 Ziffern.", reader_how_plug: "Schließen Sie den Leser an dieses Telefon an.", reader_how_type: "Tippen Sie den Code am Leser ein.",
   reader_plug: "Verbinden und hinzufügen", reader_type_code: "Tippen Sie jetzt die 24 Ziffern an {name} ein.", reader_checking: "Einen Augenblick …", reader_added: "{name} wurde hinzugefügt",
-  reader_code_wrong: "Das ist nicht der Code, der für Sie gilt, oder er gilt nicht mehr. Tippen Sie ihn noch einmal, oder lassen Sie sich einen neuen geben: nach fünf falschen ist er verbraucht.",
+  reader_code_wrong: "Das ist nicht der Code, der für Sie gilt, oder er gilt nicht mehr. Tippen Sie ihn noch einmal, oder lassen Sie sich einen neuen geben: nach fünf falschen ist er verbraucht. Ein Leser, der schon einmal entfernt wurde, muss erst zurückgesetzt werden.",
   leave: "Abmelden", leave_text: "Dieses Telefon wird entfernt und bekommt keine Zahlungen mehr, bis Sie sich wieder anmelden.", leave_question: "Abmelden und dieses Telefon entfernen?",
 
   problem_offline: "Keine Verbindung zum Gateway. Doppelt gesendet wurde nichts; versuchen Sie es noch einmal.", problem_slow: "Das Gateway antwortet nicht rechtzeitig. Sehen Sie im Verlauf nach, bevor Sie es noch einmal versuchen.",

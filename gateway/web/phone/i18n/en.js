@@ -79,7 +79,7 @@ export default {
   readers_list: "My readers", readers_none: "No reader yet.", reader_question: "Remove {name}? No payment can be made with it any more.", reader_add: "Add a reader",
   reader_how_code: "Ask whoever gave you your customer ID for a reader's code: 24 digits.", reader_how_plug: "Connect the reader to this phone.", reader_how_type: "Type the code on the reader.",
   reader_plug: "Connect and add", reader_type_code: "Now type the 24 digits on {name}.", reader_checking: "One moment …", reader_added: "{name} was added",
-  reader_code_wrong: "That code is not the one that is open for you, or it is over. Type it again, or ask for a new one: five wrong ones end it.",
+  reader_code_wrong: "That code is not the one that is open for you, or it is over. Type it again, or ask for a new one: five wrong ones end it. A reader that was removed once must be reset before it can be added again.",
   leave: "Sign out", leave_text: "This phone is removed and gets no more payments until you sign in again.", leave_question: "Sign out and remove this phone?",
 
   problem_offline: "No connection to the gateway. Nothing was sent twice; try again.", problem_slow: "The gateway takes too long to answer. Look at the history before you try again.",

@@ -79,7 +79,7 @@ export default {
   readers_list: "登録したリーダー", readers_none: "リーダーはまだありません。", reader_question: "{name}を削除しますか。お支払いに使えなくなります。", reader_add: "リーダーを追加",
   reader_how_code: "お客様番号の発行元に、リーダー用の24桁のコードをお尋ねください。", reader_how_plug: "リーダーをこの端末につなぎます。", reader_how_type: "リーダーでコードを入力します。",
   reader_plug: "つないで追加する", reader_type_code: "{name}で24桁のコードを入力してください。", reader_checking: "お待ちください…", reader_added: "{name}を追加しました",
-  reader_code_wrong: "コードが違うか、無効になっています。もう一度入力するか、新しいコードをお尋ねください。5回間違えると無効になります。",
+  reader_code_wrong: "コードが違うか、無効になっています。もう一度入力するか、新しいコードをお尋ねください。5回間違えると無効になります。一度削除したリーダーは、初期化してから追加してください。",
   leave: "ログアウト", leave_text: "この端末の登録を削除します。もう一度ログインするまで、お支払いは届きません。", leave_question: "ログアウトして、この端末を削除しますか。",
 
   problem_offline: "ゲートウェイに接続できません。二重に送られることはありません。もう一度お試しください。", problem_slow: "応答がありません。もう一度試す前に履歴をお確かめください。",

@@ -2,7 +2,6 @@
 import { h, icon, isolate } from "../dom.js";
 import { moment, money } from "../format.js";
 import { t } from "../i18n.js";
-import * as sales from "../sales.js";
 import { heading, sum } from "./parts.js";
 import { details, foreign, items } from "./shown.js";
 
@@ -30,11 +29,11 @@ export function kind({ status, told, confirm }) {
   return status === "declined" || status === "cancelled" ? "refused" : "approved";
 }
 
-// outcome shows a payment that is over. note is a sentence more.
+// outcome shows a payment that is over; the notice above it tells of others that wait
+// (app.js). note is a sentence more.
 export function outcome(shown, note) {
   const what = kind(shown);
   const [mood, sign] = looks[what];
-  const waiting = sales.waiting().filter((s) => s.sale.id !== shown.sale.id).length;
   const title = what === "approved" && shown.sale.kind !== "purchase" ? "outcome_reserved" : "outcome_" + what;
   return [h(`div.outcome.${mood}`, {},
     h("div.seal", {}, icon(sign)),
@@ -46,8 +45,7 @@ export function outcome(shown, note) {
     note && h("p", {}, note),
     shown.refunded > 0 && h("p", {}, t("refunded", { amount: money({ value: shown.refunded, currency: shown.sale.total.currency }) })),
     h("div.stack", {},
-      waiting > 0 && h("a.main", { href: "#/" }, t("others_n", { n: waiting })),
       what === "approved" && h("a.second", { href: "#/receipt/" + shown.sale.id }, t("receipt")),
-      waiting === 0 && h("a.main", { href: "#/" }, t("done")))),
+      h("a.main", { href: "#/" }, t("done")))),
   h("div.sheet.slip", {}, foreign(shown), items(shown), details(shown))];
 }
