@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -139,8 +138,6 @@ func onFloor(t *testing.T, n int, test func(t *testing.T, f *floor)) {
 func onFloorWith(t *testing.T, n int, before func(*floor), test func(t *testing.T, f *floor)) {
 	t.Helper()
 	dir := t.TempDir()
-	runtime.GC() // see inVirtualTime
-	runtime.GC()
 	synctest.Test(t, func(t *testing.T) {
 		f := &floor{t: t, dir: dir, n: n}
 		before(f)

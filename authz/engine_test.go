@@ -1,7 +1,6 @@
 package authz
 
 import (
-	"runtime"
 	"testing"
 	"time"
 
@@ -13,8 +12,6 @@ import (
 // open makes an engine with one card and one terminal on a book of its own.
 func open(t *testing.T, o Options, card1, pos1 cache.Limits) (*Engine, *ledger.Book) {
 	t.Helper()
-	runtime.GC() // see inVirtualTime
-	runtime.GC()
 	b, err := ledger.Open(ledger.Options{Dir: t.TempDir(), Logf: t.Logf})
 	if err != nil {
 		t.Fatal(err)

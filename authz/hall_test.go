@@ -2,7 +2,6 @@ package authz
 
 import (
 	"errors"
-	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -52,8 +51,6 @@ func inVirtualTime(t *testing.T, modes []cache.Mode, o Options, f func(t *testin
 	for _, mode := range modes {
 		t.Run(mode.String(), func(t *testing.T) {
 			dir := t.TempDir()
-			runtime.GC() // the book keeps channels in a pool, and a channel of one bubble
-			runtime.GC() // must not be used in another
 			synctest.Test(t, func(t *testing.T) {
 				h := newHall(t, dir, mode, o)
 				defer h.book.Close()

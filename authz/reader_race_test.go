@@ -3,7 +3,6 @@ package authz
 import (
 	"context"
 	"errors"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -292,8 +291,6 @@ func TestR_PINsInParallelCountExactly(t *testing.T) {
 // TestR_TheBookIsBusy: whether the PIN was right or wrong, nothing was done; the sale
 // ends as soon as the book has room, and there is no second try.
 func TestR_TheBookIsBusy(t *testing.T) {
-	runtime.GC() // see inVirtualTime: this test needs real time
-	runtime.GC()
 	for _, pin := range []string{rightPIN, "0000"} {
 		f := new(readerFloor)
 		f.furnish(&floor{t: t, dir: t.TempDir(), n: 2, queue: 1}, ReaderOptions{})

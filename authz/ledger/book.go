@@ -88,6 +88,7 @@ type Book struct {
 	gate   sync.RWMutex // held to read while sending into queue, to write while closing it
 	closed bool
 	queue  chan *pending
+	asked  sync.Pool     // of *pending
 	queued atomic.Int64  // operations in the queue
 	early  chan struct{} // holds a token when a hold ends earlier than the committer thinks
 	unseen chan struct{} // holds a token when the witness lacks the last block

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"kessai"
@@ -22,8 +21,6 @@ type pending struct {
 	err  error
 	done chan struct{} // holds one token when the outcome of all is on disk
 }
-
-var pendingPool = sync.Pool{New: func() any { return &pending{done: make(chan struct{}, 1)} }}
 
 // Task is an operation with its outcome.
 type Task struct {
@@ -56,7 +53,10 @@ func (b *Book) CommitAll(ctx context.Context, tasks []Task) error {
 	for i := range tasks {
 		tasks[i].Err = tasks[i].Op.check()
 	}
-	p := pendingPool.Get().(*pending)
+	p, _ := b.asked.Get().(*pending)
+	if p == nil {
+		p = &pending{done: make(chan struct{}, 1)}
+	}
 	p.tasks = tasks
 	err := b.commitNow(p)
 	if err == errOthers {
@@ -67,7 +67,7 @@ func (b *Book) CommitAll(ctx context.Context, tasks []Task) error {
 		err = p.err
 	}
 	*p = pending{done: p.done}
-	pendingPool.Put(p)
+	b.asked.Put(p)
 	return err
 }
 

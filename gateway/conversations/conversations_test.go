@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -77,7 +76,6 @@ var stepName = regexp.MustCompile(`\b[VPR]-\d+\b`)
 
 func playParts(t *testing.T, parts []part, mode cache.Mode, file string, seen *coverage) {
 	dir := dataFolder(t)
-	freshPools()
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(time.Until(begin))
 		p := newPlay(t, dir, seen)
@@ -106,14 +104,6 @@ func warmUp(t *testing.T) {
 	}
 }
 
-// freshPools empties the pools of the process (sync.Pool), which takes two rounds of
-// garbage collection: the book keeps channels in one, and a channel of one bubble
-// must not be used in another.
-func freshPools() {
-	runtime.GC()
-	runtime.GC()
-}
-
 // TestStoriesCanFail: a harness that agrees with everything proves nothing.
 func TestStoriesCanFail(t *testing.T) {
 	parts, err := parse("# a story\n\ntill echo\n----\nsomething else\n")
@@ -122,7 +112,6 @@ func TestStoriesCanFail(t *testing.T) {
 	}
 	warmUp(t)
 	dir := dataFolder(t)
-	freshPools()
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(time.Until(begin))
 		p := newPlay(t, dir, newCoverage())

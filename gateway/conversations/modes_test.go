@@ -88,7 +88,6 @@ func TestV_ModesNeverDifferInOutcome(t *testing.T) {
 	for i := range dirs {
 		dirs[i] = dataFolder(t)
 	}
-	freshPools()
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(time.Until(begin))
 		q := &quartet{t: t}

@@ -78,7 +78,6 @@ type tornRun struct {
 }
 
 func newTornRun(t *testing.T, change func(*sim.Medium) *sim.Medium) *tornRun {
-	freshPools() // of what stories left there
 	h, err := openHouse(dataFolder(t), settings{hold: time.Minute}, t.Logf)
 	if err != nil {
 		t.Fatal(err)

@@ -40,7 +40,6 @@ var vendingDrinks = []sim.Drink{{Code: "A1", Name: "Water", Price: 120}, {Code: 
 func TestP14_WhatFellIsPaidOnce(t *testing.T) {
 	warmUp(t)
 	dir := dataFolder(t)
-	freshPools()
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(time.Until(begin))
 		p := newPlay(t, dir, newCoverage())
