@@ -28,6 +28,7 @@ import (
 // liveGateway is a real process with the sample data, and a configuration that
 // can be changed.
 type liveGateway struct {
+	args []string // more of its command line
 	*crashGateway
 	dir, config, data string
 	stan              atomic.Uint32
@@ -51,7 +52,7 @@ func (g *liveGateway) start(t *testing.T) {
 	t.Helper()
 	t.Setenv("KESSAI_KEYS_ADMIN", liveAdminKey)
 	var err error
-	if g.crashGateway, err = launch("kessai", g.dir, "--config", g.config); err == nil {
+	if g.crashGateway, err = launch("kessai", g.dir, append([]string{"--config", g.config}, g.args...)...); err == nil {
 		err = g.ready()
 	}
 	if err != nil {

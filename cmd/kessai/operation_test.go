@@ -44,7 +44,7 @@ func startOperation(t *testing.T) *liveGateway {
 	t.Setenv("ADMIN_KEY", liveAdminKey)
 	t.Setenv("KESSAI_KEYS_ADMIN", liveAdminKey)
 	dir := t.TempDir()
-	g := &liveGateway{dir: dir, config: filepath.Join(dir, "kessai.yaml"), data: filepath.Join(dir, "kessai-data")}
+	g := &liveGateway{args: []string{"--set", "iso.listeners=[{address: '127.0.0.1:0'}]"}, dir: dir, config: filepath.Join(dir, "kessai.yaml"), data: filepath.Join(dir, "kessai-data")}
 	if out, err := exec.Command("kessai", "import", "--data", g.data, "../../configs/demo.yaml").CombinedOutput(); err != nil {
 		t.Fatalf("kessai import: %v\n%s", err, out)
 	}
