@@ -152,7 +152,10 @@ func (p *phoneSide) readerSays(c *fiber.Ctx, who phoneUser, take func(context.Co
 		return fault
 	}
 	var body phoneReaderMessage
-	if fault := jsonDecode(c.BodyRaw(), &body); fault != nil {
+	fault = jsonDecode(c.BodyRaw(), &body)
+	clear(c.BodyRaw()) // what was sealed is kept nowhere
+	defer clear(body.Sealed)
+	if fault != nil {
 		return fault
 	}
 	state, err := take(context.Background(), t.ID, who.account, authz.ReaderMessage{Sealed: body.Sealed, Signature: body.Signature})

@@ -193,6 +193,19 @@ type scanned struct {
 
 // scanTree looks through all files below a folder.
 func scanTree(dir string, s *panSet) (did scanned, err error) {
+	return eachFile(dir, func(path string, copyTo func(io.Writer) error) error {
+		p := newPANScanner(s)
+		err := copyTo(p)
+		if err == nil && p.found != "" {
+			err = fmt.Errorf("%s: %s", path, p.found)
+		}
+		return err
+	})
+}
+
+// eachFile has look see every file below a folder, in large pieces.
+func eachFile(dir string, look func(path string, copyTo func(io.Writer) error) error) (did scanned, err error) {
+	buf := make([]byte, len(zeros))
 	err = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 		if err != nil || !e.Type().IsRegular() {
 			return err
@@ -202,14 +215,12 @@ func scanTree(dir string, s *panSet) (did scanned, err error) {
 			return err
 		}
 		defer f.Close()
-		p := newPANScanner(s)
-		// The wrapper hides the file's own way of copying, which would take small pieces.
-		n, err := io.CopyBuffer(p, struct{ io.Reader }{f}, make([]byte, len(zeros)))
-		did.files, did.bytes = did.files+1, did.bytes+n
-		if err == nil && p.found != "" {
-			err = fmt.Errorf("%s: %s", path, p.found)
-		}
-		return err
+		return look(path, func(w io.Writer) error {
+			// The wrappers hide both sides' own ways of copying, which would take small pieces.
+			n, err := io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{f}, buf)
+			did.files, did.bytes = did.files+1, did.bytes+n
+			return err
+		})
 	})
 	return did, err
 }

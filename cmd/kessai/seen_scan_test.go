@@ -6,9 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"io/fs"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -132,22 +130,10 @@ func (s *searched) look(b []byte, from int, where string) {
 func (s *searched) stream(where string) *seen { return &seen{s: s, where: where} }
 
 // tree looks through all files below a folder.
-func (s *searched) tree(dir string) (files int, size int64, err error) {
-	err = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-		if err != nil || !e.Type().IsRegular() {
-			return err
-		}
-		f, err := os.Open(path)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		r := s.stream("file " + filepath.Base(path))
-		_, err = io.CopyBuffer(struct{ io.Writer }{r}, struct{ io.Reader }{f}, make([]byte, 1<<16))
-		files, size = files+1, size+r.size
-		return err
+func (s *searched) tree(dir string) (scanned, error) {
+	return eachFile(dir, func(path string, copyTo func(io.Writer) error) error {
+		return copyTo(s.stream("file " + filepath.Base(path)))
 	})
-	return files, size, err
 }
 
 // sorted gives what was found, each once.
@@ -203,7 +189,7 @@ func TestR_TheSearchFinds(t *testing.T) {
 			}
 			dir := t.TempDir()
 			writeTest(t, filepath.Join(dir, "planted"), string(b))
-			if _, _, err := s.tree(dir); err != nil || len(s.sorted()) == 0 {
+			if _, err := s.tree(dir); err != nil || len(s.sorted()) == 0 {
 				t.Fatalf("%d digits, %s: not found in a file, %v", len(secret), name, err)
 			}
 			s.found = nil

@@ -93,7 +93,7 @@ func TestR_NothingIsSeen(t *testing.T) {
 	stop()
 	slog.New(slog.NewJSONHandler(r.log, nil)).Info("planted", "number", seenControl)
 	writeTest(t, filepath.Join(r.dir, "planted"), "x"+string(packed("f"+r.people[0].card)))
-	files, size, err := r.searched.tree(r.dir)
+	did, err := r.searched.tree(r.dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,8 +101,8 @@ func TestR_NothingIsSeen(t *testing.T) {
 	if found := r.searched.sorted(); !slices.Equal(found, want) {
 		t.Errorf("found %q; want the controls alone, %q", found, want)
 	}
-	if files < 10 || size < 1<<20 || r.log.size < 1<<10 {
-		t.Errorf("only %d files with %d bytes were searched, and %d bytes of log", files, size, r.log.size)
+	if did.files < 10 || did.bytes < 1<<20 || r.log.size < 1<<10 {
+		t.Errorf("only %d files with %d bytes were searched, and %d bytes of log", did.files, did.bytes, r.log.size)
 	}
 }
 
